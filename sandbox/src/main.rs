@@ -1,0 +1,2 @@
+//! `revoiceit-sandbox`: a local Revoiceit auth API.
+fn main() {}

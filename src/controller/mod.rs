@@ -1,0 +1,1 @@
+//! The I/O around the planner: watches, queue, gate, look, perform.

@@ -1,0 +1,2 @@
+//! The `revoiceit-operator` program.
+fn main() {}

@@ -1,0 +1,72 @@
+//! The Revoiceit auth API: what is sent, what may come back, and what each answer means.
+//!
+//! [`Auth`] is the seam that the controller calls through. What Revoiceit answers is a value, never an error:
+//! [`Failure`] has one variant for each thing that the operator must tell apart.
+
+mod tokens;
+
+use std::{future::Future, time::Duration};
+
+pub use self::tokens::{AccessToken, ClientCredentials, ClientId, ClientSecret, RefreshToken};
+
+/// A new line of tokens, from `POST /auth/token`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// The access token.
+    pub access: AccessToken,
+    /// The refresh token of the line.
+    pub refresh: RefreshToken,
+    /// `exp − iat` of the access token, when it is a JWT with both. Read, not verified.
+    pub lifetime: Option<Duration>,
+}
+
+/// A new access token of the same line, from `POST /auth/refresh`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refreshed {
+    /// The access token.
+    pub access: AccessToken,
+    /// A refresh token that takes the place of the one that was sent, if the answer carried another one.
+    pub rotated: Option<RefreshToken>,
+    /// `exp − iat` of the access token, when it is a JWT with both. Read, not verified.
+    pub lifetime: Option<Duration>,
+}
+
+/// How a refresh token came to its end, from `POST /auth/revoke`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// 200: Revoiceit says that it revoked the token.
+    Confirmed,
+    /// 400 with a JSON object: unknown to Revoiceit, or already revoked.
+    Unknown,
+}
+
+/// Why a call brought nothing. What happened at Revoiceit decides the variant, not how it was found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The request never left: DNS, connection refused, TLS. Revoiceit did nothing.
+    NotSent,
+    /// The request was sent and no answer came: timeout, reset, 502, 504. Revoiceit may have acted on it.
+    Lost,
+    /// Revoiceit, or something in front of it, answered that it cannot serve now.
+    Unavailable {
+        /// `Retry-After` of the answer, from the time of the answer.
+        retry_after: Option<Duration>,
+    },
+    /// 400 with a JSON object, or 401: what was sent is not valid.
+    Rejected,
+    /// 200 with something that cannot be used.
+    Malformed {
+        /// A refresh token that could be read all the same. It is live and has to be revoked.
+        refresh: Option<RefreshToken>,
+    },
+}
+
+/// The three calls of the auth API. Each sends at most one request and never retries.
+pub trait Auth: Send + Sync + 'static {
+    /// Begins a new line of tokens.
+    fn issue(&self, pair: &ClientCredentials) -> impl Future<Output = Result<Issued, Failure>> + Send;
+    /// Obtains a new access token of an existing line.
+    fn refresh(&self, token: &RefreshToken) -> impl Future<Output = Result<Refreshed, Failure>> + Send;
+    /// Ends a line. `Err` means that it has to be tried again.
+    fn revoke(&self, token: &RefreshToken) -> impl Future<Output = Result<Revoked, Failure>> + Send;
+}

@@ -1,0 +1,1 @@
+//! What a process needs that serves a cluster: leader election, admin server, metrics, telemetry, shutdown.
