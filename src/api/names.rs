@@ -1,5 +1,7 @@
 //! Names that others rely on: of the API group, of annotations and labels, of objects in the cluster.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
 /// The API group of the resource.
 pub const GROUP: &str = "revoiceit.com";
 /// The one finalizer. It stands on a resource from before its first token until its last one is dealt with.
@@ -26,4 +28,12 @@ pub const LEDGER_KEY: &str = "record";
 /// Name of the ledger of the resource with this UID, in the operator's namespace.
 pub fn ledger_name(uid: &str) -> String {
     format!("rvc-{uid}")
+}
+
+/// The kind of the resource.
+pub const KIND: &str = "RevoiceitCredential";
+
+/// Whether this owner reference is to a resource of this name, whatever its UID.
+pub fn is_resource_owner(owner: &OwnerReference, name: &str) -> bool {
+    owner.kind == KIND && owner.name == name && owner.api_version.split('/').next() == Some(GROUP)
 }

@@ -1,1 +1,37 @@
 //! Decides what to do. Pure: no async, no clock, no randomness, no I/O, no logging.
+//!
+//! [`plan`] takes what was seen and the time, and returns one act, or rest. [`fold`] takes what came of the act into what is seen. A pass is the
+//! two in turn, and a crash point is simply "between two acts". The rules that both keep, and what breaks without each, are in `ARCHITECTURE.md`.
+
+mod act;
+mod change;
+mod ending;
+mod fold;
+mod notice;
+mod observed;
+mod plan;
+mod policy;
+mod record;
+mod render;
+mod schedule;
+mod status;
+mod view;
+mod wanted;
+mod words;
+
+pub use self::{
+    act::{Act, Answer, Came, Change, Lane, Look, Plan, Rest, Sight, Until, Which},
+    change::revised,
+    fold::fold,
+    notice::{About, Notice},
+    observed::{
+        Called, Claim, Consent, Denied, Hand, Leaving, Ledger, Observed, Owner, Place, Refused, Resource, Sighted, Source, Spent, Target,
+    },
+    plan::{deadline, plan, reads_credentials},
+    policy::Policy,
+    record::{FORMAT, Failed, Intent, IntentCall, Live, Record, ResourceId, Retiring, Suspects, TargetId, Unusable},
+    render::{Desired, MAX_RENDERED, desired, dry},
+    schedule::{after, before, left, line, spread},
+    status::Status,
+    words::{Cause, Digest, FailureClass, Name, Stamp, Version},
+};

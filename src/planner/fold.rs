@@ -1,0 +1,107 @@
+//! What came of an act, folded into what is seen.
+
+use jiff::Timestamp;
+
+use super::{
+    act::{Answer, Came, Look, Sight, Which, retry_after},
+    observed::{Called, Claim, Hand, Observed, Resource, Sighted, Source},
+    schedule,
+    wanted::rotation_request,
+    words::Digest,
+};
+use crate::revoiceit::Revoked;
+
+/// What is seen after an act. Pure.
+pub fn fold(seen: Observed, came: Came) -> Observed {
+    let mut seen = seen;
+    seen.spent.acts += 1;
+    match came {
+        Came::Saw(sight) => see(&mut seen, sight),
+        Came::Tried(name) => seen.spent.tried = Some(name),
+        Came::Told => seen.spent.told = true,
+        Came::Changed => seen.sighted = Sighted::No,
+        Came::Denied(what, denied) => seen.refused = Some((what, denied)),
+        Came::Answered { sent_at, answer } => take(&mut seen, sent_at, answer),
+    }
+    if seen.record().is_some_and(|record| seen.hand.is_settled_in(record, &seen.me)) {
+        seen.hand = Hand::Nothing;
+    }
+    seen
+}
+
+fn see(seen: &mut Observed, sight: Sight) {
+    let had_intent = seen.my_intent().is_some();
+    match sight {
+        Sight::Look(look) => {
+            let Look { began_at, resource, ledger, source, targets, repair_after } = *look;
+            // The ledger was read after this finalizer was seen: if it is absent now, it was not there when it had to be.
+            seen.finalizer_seen |= seen.claim() == Claim::Ours;
+            seen.sighted = began_at.map_or(Sighted::Glance, Sighted::Look);
+            (seen.resource, seen.ledger, seen.source, seen.targets, seen.repair_after) = (resource, ledger, source, targets, repair_after);
+            seen.spent.answered_since_look = false;
+        }
+        Sight::Ledger(ledger) => seen.ledger = ledger,
+        Sight::Resource(resource) => seen.resource = resource,
+        Sight::Target(name, target) => {
+            seen.targets.insert(name, target);
+        }
+    }
+    if !had_intent && seen.my_intent().is_some() {
+        seen.spent.intent_sent = false;
+    }
+}
+
+fn take(seen: &mut Observed, sent_at: Timestamp, answer: Answer) {
+    seen.spent.calls += 1;
+    seen.spent.answered_since_look = true;
+    match answer {
+        Answer::Issue(outcome) => {
+            seen.spent.intent_sent = true;
+            // Nothing is issued without a pair that was read: without one there is nothing to fold.
+            let Source::Found { pair, version } = &seen.source else { return };
+            let source = Digest::of_pair(pair);
+            seen.hand = match outcome {
+                Ok(issued) => Hand::Granted { issued, sent_at, source, source_version: version.clone(), request: request(seen) },
+                Err(failure) => Hand::Failed { call: Called::Issue(source), failure, sent_at },
+            };
+        }
+        Answer::Refresh(of, outcome) => {
+            seen.spent.refreshed = true;
+            seen.spent.intent_sent |= seen.my_intent().is_some();
+            seen.hand = match outcome {
+                Ok(refreshed) => Hand::Refreshed { of, refreshed, sent_at },
+                Err(failure) => Hand::Failed { call: Called::Refresh(of), failure, sent_at },
+            };
+        }
+        Answer::Revoke(Which::Revision(revision), Ok(revoked)) => {
+            seen.hand = Hand::Ended { revision, disputed: revoked == Revoked::Unknown && worked_lately(seen, revision, sent_at) };
+        }
+        Answer::Revoke(Which::Revision(revision), Err(failure)) => {
+            let tries = tries(seen, revision) + 1;
+            seen.hand = Hand::NotEnded { revision, tries, retry_after: retry_after(&failure), sent_at };
+        }
+        Answer::Revoke(Which::InHand, Ok(_)) => seen.hand = Hand::Nothing,
+        Answer::Revoke(Which::InHand, Err(_)) => seen.spent.hand_kept = true,
+    }
+}
+
+fn request(seen: &Observed) -> Option<String> {
+    match &seen.resource {
+        Resource::Wanted(resource) => rotation_request(resource).cloned(),
+        _ => None,
+    }
+}
+
+fn tries(seen: &Observed, revision: u64) -> u32 {
+    let retiring = seen.record().and_then(|record| record.retiring.iter().find(|retiring| retiring.revision == revision));
+    retiring.map_or(0, |retiring| retiring.tries)
+}
+
+/// Revoiceit knew the token within its hour, and no earlier attempt may have revoked it: that it is unknown now is worth a word.
+fn worked_lately(seen: &Observed, revision: u64, sent_at: Timestamp) -> bool {
+    let Some(record) = seen.record() else { return false };
+    let live = record.live.as_ref().filter(|live| live.revision == revision).map(|live| live.sent_at);
+    let retiring = record.retiring.iter().find(|retiring| retiring.revision == revision && retiring.tries == 0);
+    let worked_at = live.or(retiring.and_then(|retiring| retiring.worked_at));
+    worked_at.is_some_and(|time| schedule::after(time, seen.policy.token_lifetime) > sent_at)
+}

@@ -1,0 +1,98 @@
+//! What a person should hear of, once. Fixed words: nothing that Revoiceit or a tenant wrote is in them.
+
+use super::{observed::Observed, record::Record};
+use crate::api::{Reason, RevoiceitCredentialStatus};
+
+/// An event to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Type Warning instead of Normal.
+    pub is_warning: bool,
+    /// The event's reason.
+    pub reason: &'static str,
+    /// The event's note.
+    pub note: String,
+    /// The object that the event is about.
+    pub about: About,
+}
+
+/// The object that an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The resource.
+    Resource,
+    /// The ledger, in the operator's namespace: the resource goes or is gone.
+    Ledger,
+}
+
+/// What is new between the status that the resource has and the one that it gets. Told by difference, so that nothing is told twice and nothing
+/// needs to be remembered.
+pub(super) fn between(
+    before: &RevoiceitCredentialStatus,
+    after: &RevoiceitCredentialStatus,
+    reason: Reason,
+    record: Option<&Record>,
+) -> Vec<Notice> {
+    let mut told = Vec::new();
+    let earlier = ready_reason(before);
+    let is_news = earlier != Some(reason.as_str());
+    let earlier_was_trouble = Reason::ALL.iter().any(|known| Some(known.as_str()) == earlier && known.is_trouble());
+    if is_news
+        && (reason.is_trouble()
+            || reason == Reason::Suspended
+            || (reason == Reason::TokenReady && (earlier_was_trouble || before.revision.is_none())))
+    {
+        let note =
+            after.conditions.iter().find(|condition| condition.type_ == "Ready").map(|ready| ready.message.clone()).unwrap_or_default();
+        told.push(Notice { is_warning: reason.is_trouble(), reason: reason.as_str(), note, about: About::Resource });
+    }
+    if after.suspected_lost.unwrap_or(0) > before.suspected_lost.unwrap_or(0) {
+        let ledger_lost = record.is_some_and(|record| record.suspects.ledger_lost) && before.suspected_lost.unwrap_or(0) == 0;
+        told.push(if ledger_lost { ledger_lost_notice() } else { suspected_lost_notice() });
+    }
+    told
+}
+
+/// The reason of the Ready condition.
+pub(super) fn ready_reason(status: &RevoiceitCredentialStatus) -> Option<&str> {
+    status.conditions.iter().find(|condition| condition.type_ == "Ready").map(|condition| condition.reason.as_str())
+}
+
+fn suspected_lost_notice() -> Notice {
+    Notice {
+        is_warning: true,
+        reason: "SuspectedLost",
+        note: "An answer of Revoiceit was lost: a refresh token may exist that nobody has and nobody can revoke. It ends with the client \
+               credentials: rotate them in the Revoiceit platform if that matters."
+            .to_owned(),
+        about: About::Resource,
+    }
+}
+
+fn ledger_lost_notice() -> Notice {
+    Notice {
+        is_warning: true,
+        reason: "LedgerLost",
+        note: "The ledger of this resource was deleted, and its refresh tokens with it; how many is unknown. They cannot be revoked one by one: \
+               rotate the client credentials in the Revoiceit platform."
+            .to_owned(),
+        about: About::Resource,
+    }
+}
+
+/// Told in the operator's namespace before a ledger with suspects goes: afterwards nothing would tell of them.
+pub(super) fn last_words(seen: &Observed, record: &Record) -> Notice {
+    Notice {
+        is_warning: true,
+        reason: "SuspectedLost",
+        note: format!(
+            "RevoiceitCredential {}/{} is gone. Refresh tokens that may have been lost while it lived: {}{}. Rotate its client credentials in \
+             the Revoiceit platform if that matters.",
+            seen.id.namespace,
+            seen.id.name,
+            record.suspects.lost,
+            if record.suspects.ledger_lost { ", a ledger with an unknown number among them" } else { "" },
+        ),
+        about: About::Ledger,
+    }
+}

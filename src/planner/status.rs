@@ -1,0 +1,172 @@
+//! What the resource's status says. Status reports; nothing is decided from it.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{
+    notice::{self, Notice},
+    observed::{Consent, Refused, Resource, Source, Target},
+    record::Unusable,
+    render::whole_seconds,
+    view::View,
+    words::FailureClass,
+};
+use crate::api::{Failure, Reason, RevoiceitCredentialStatus, names};
+
+/// The status type of the resource.
+pub type Status = RevoiceitCredentialStatus;
+
+/// The status for this reason, and what of it is news. `None` where there is no resource to say it on, or where another operator speaks.
+pub(super) fn report(v: &View, reason: Reason) -> (Option<Status>, Vec<Notice>) {
+    let before = match &v.seen.resource {
+        Resource::Wanted(resource) => resource.status.clone().unwrap_or_default(),
+        Resource::Leaving(leaving) => leaving.status.clone(),
+        Resource::Unreadable(_) | Resource::NotFound { .. } | Resource::Replaced | Resource::Released => return (None, Vec::new()),
+    };
+    let after = status(v, reason, &before);
+    let told = notice::between(&before, &after, reason, v.record);
+    (Some(after), told)
+}
+
+fn status(v: &View, reason: Reason, before: &Status) -> Status {
+    let generation = v.seen.meta().and_then(|meta| meta.generation);
+    let live = v.record.and_then(|record| record.live.as_ref());
+    let seconds = |time: Timestamp| Some(Time(whole_seconds(time)));
+    let failures = v.record.into_iter().flat_map(|record| [(true, &record.failed_issue), (false, &record.failed_refresh)]);
+    let failed =
+        failures.filter_map(|(is_issue, failed)| failed.as_ref().map(|failed| (is_issue, failed))).max_by_key(|(_, failed)| failed.at);
+    let pending = v.record.map(|record| record.retiring.len() + usize::from(v.is_leaving() && record.live.is_some()));
+    Status {
+        observed_generation: generation,
+        conditions: conditions(v, reason, generation, &before.conditions),
+        revision: live.and_then(|live| i64::try_from(live.revision).ok()),
+        issued_at: live.and_then(|live| seconds(live.sent_at)),
+        refresh_at: v.line().and_then(|line| seconds(line.refresh_at)),
+        expires_at: live.and_then(|live| seconds(live.expires_at)),
+        failure: failed.map(|(is_issue, failed)| Failure {
+            reason: failure_reason(failed.class, is_issue).as_str().to_owned(),
+            count: i32::try_from(failed.count).unwrap_or(i32::MAX),
+            last_at: seconds(failed.at),
+            next_retry_at: seconds(failed.not_before),
+        }),
+        pending_revocations: pending.and_then(|pending| i32::try_from(pending).ok()),
+        suspected_lost: v.record.map(|record| i32::try_from(record.suspects.lost).unwrap_or(i32::MAX)),
+        last_handled_rotate_request: v.record.and_then(|record| record.handled_request.clone()),
+    }
+}
+
+/// Ready always; Reconciling and Stalled only while true, as kstatus wants it.
+fn conditions(v: &View, reason: Reason, generation: Option<i64>, before: &[Condition]) -> Vec<Condition> {
+    let is_ready = v.is_ready();
+    let message = message(v, reason);
+    let condition = |type_: &str, status: &str, message: &str| Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message: message.to_owned(),
+        observed_generation: generation,
+        last_transition_time: before
+            .iter()
+            .find(|earlier| earlier.type_ == type_ && earlier.status == status)
+            .map_or_else(|| Time(whole_seconds(v.now)), |earlier| earlier.last_transition_time.clone()),
+    };
+    let mut conditions = vec![condition("Ready", if is_ready { "True" } else { "False" }, &message)];
+    if !is_ready {
+        conditions.push(condition(if reason.needs_person() && !v.is_leaving() { "Stalled" } else { "Reconciling" }, "True", &message));
+    }
+    conditions
+}
+
+/// The reason that a failed call stands for.
+pub(super) fn failure_reason(class: FailureClass, is_issue: bool) -> Reason {
+    match class {
+        FailureClass::NotSent => Reason::RevoiceitUnreachable,
+        FailureClass::Lost => Reason::AnswerLost,
+        FailureClass::Unavailable => Reason::RevoiceitUnavailable,
+        FailureClass::Rejected if is_issue => Reason::CredentialsRejected,
+        FailureClass::Rejected => Reason::RefreshRejected,
+        FailureClass::Malformed => Reason::MalformedAnswer,
+    }
+}
+
+/// What happened, what it means for the pods, what to do.
+fn message(v: &View, reason: Reason) -> String {
+    let what = what_happened(v, reason);
+    if v.is_leaving() {
+        return what;
+    }
+    let pods = match v.record.and_then(|record| record.live.as_ref()) {
+        Some(live) if v.is_ready() => format!("Pods read a token that is valid until {}.", whole_seconds(live.expires_at)),
+        Some(live) if live.expires_at <= v.now => format!("The last token expired at {}.", whole_seconds(live.expires_at)),
+        Some(_) => "The target does not hold the current token.".to_owned(),
+        None => "There is no token yet.".to_owned(),
+    };
+    format!("{what} {pods}")
+}
+
+fn what_happened(v: &View, reason: Reason) -> String {
+    let target = v.spec().map_or("", |spec| spec.target.name.as_str());
+    let credentials = v.spec().map_or("", |spec| spec.credentials_secret_ref.name.as_str());
+    match reason {
+        Reason::TokenReady => format!("The Secret \"{target}\" is up to date."),
+        Reason::Issuing => "A token is being obtained.".to_owned(),
+        Reason::RevoiceitUnreachable => {
+            "Revoiceit cannot be reached; tried again by itself. If it stays so, check --api-url, DNS, network policies, proxy and CA of the operator.".to_owned()
+        }
+        Reason::RevoiceitUnavailable => "Revoiceit answers that it cannot serve now; tried again by itself.".to_owned(),
+        Reason::AnswerLost => "Revoiceit did not answer in time; tried again by itself.".to_owned(),
+        Reason::MalformedAnswer => {
+            "Revoiceit answered with something that is not a token; tried again by itself. If it stays so, check --api-url and what is between it and the operator.".to_owned()
+        }
+        Reason::RefreshRejected => "Revoiceit does not accept the refresh token any more; a new line of tokens is obtained before the token expires.".to_owned(),
+        Reason::WaitingForAnswer => "An earlier request may still be answered and is waited for, two minutes at most.".to_owned(),
+        Reason::BudgetExhausted => "Too many new lines of tokens in a short time; the next one is obtained when the budget allows it. Look for what keeps changing the credentials Secret or the rotation annotation.".to_owned(),
+        Reason::RevocationBacklog => "Too many refresh tokens wait for their revocation, so no new line is begun; continues by itself when Revoiceit takes revocations again.".to_owned(),
+        Reason::CredentialsMissing => format!("The credentials Secret \"{credentials}\" does not exist. Create it in the resource's namespace, or correct spec.credentialsSecretRef.name."),
+        Reason::CredentialsIncomplete => match &v.seen.source {
+            Source::Incomplete { key, .. } => format!("The credentials Secret \"{credentials}\" has no value under the key \"{key}\". Add it, or correct spec.credentialsSecretRef."),
+            _ => format!("The credentials Secret \"{credentials}\" is incomplete."),
+        },
+        Reason::CredentialsRejected => format!("Revoiceit rejects the client ID and client secret in the Secret \"{credentials}\". Put valid ones there; the change is noticed at once."),
+        Reason::TargetConflict => conflict(v, target),
+        Reason::QuotaExceeded => format!("A ResourceQuota leaves no room for the Secret \"{target}\"; no token is obtained that could not be delivered. Raise the quota or free some of it."),
+        Reason::AdmissionDenied => format!("An admission policy or webhook refuses the Secret \"{target}\"; no token is obtained that could not be delivered. Ask whoever runs the policy, or change spec.target."),
+        Reason::TargetInvalid => format!("The API server finds the Secret \"{target}\" invalid; no token is obtained that could not be delivered. Check names, labels and annotations in spec.target."),
+        Reason::TargetTooLarge => format!("The Secret \"{target}\" would be larger than 256 KiB; no token is obtained that could not be delivered. Use fewer keys or placeholders in spec.target.template."),
+        Reason::PermissionDenied if matches!(v.seen.refused, Some((Refused::Resource, _))) => "The operator may not patch this resource; no token is obtained without the finalizer that sees to its revocation. Check the operator's roles.".to_owned(),
+        Reason::PermissionDenied => format!("The operator may not write the Secret \"{target}\" in this namespace; no token is obtained that could not be delivered. Check the operator's roles and its --namespace."),
+        Reason::NamespaceTerminating => "The namespace is being deleted.".to_owned(),
+        Reason::Suspended => "spec.suspend is true: tokens are neither obtained nor refreshed. Set it to false to go on.".to_owned(),
+        Reason::Revoking => {
+            let pending = v.record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some()));
+            format!("Being deleted: {pending} refresh tokens are to be revoked. After spec.revocation.deadline the resource goes and revocation continues in the background.")
+        }
+        Reason::LedgerElsewhere => format!("An operator in another namespace holds this resource (annotation {}). Run one operator only, or delete and create the resource again.", names::CLAIM_ANNOTATION),
+        Reason::LedgerUnusable => format!("The ledger of this resource in the operator's namespace {}. Restore it, or delete it: its tokens are then counted as lost.", unusable(v)),
+        Reason::LedgerDenied => "The operator may not write the ledger of this resource; nothing is obtained that could not be kept. Check the operator's Role and quotas in its own namespace.".to_owned(),
+        Reason::IssuerChanged => "The tokens of this resource are from another Revoiceit API than the operator's --api-url. Set it back, or delete and create the resource again.".to_owned(),
+        Reason::OperatorNamespace => "Resources in the operator's own namespace are refused. Create it in the namespace whose pods use the token.".to_owned(),
+    }
+}
+
+fn conflict(v: &View, target: &str) -> String {
+    let why = match v.target() {
+        Some(Target::Foreign { consent: Consent::WrongType, .. }) => "it may not be taken over: its type is not Opaque",
+        Some(Target::Foreign { consent: Consent::Immutable, .. }) => "it may not be taken over: it is immutable",
+        Some(Target::Foreign { consent: Consent::Owned, .. }) => "it may not be taken over: another object owns it",
+        _ => "it is left alone and no token is obtained",
+    };
+    format!(
+        "The Secret \"{target}\" exists and is not this resource's: {why}. Delete it, choose another spec.target.name, or consent to its being replaced: kubectl annotate secret {target} {}=<name of this resource>.",
+        names::ADOPT_ANNOTATION
+    )
+}
+
+fn unusable(v: &View) -> &'static str {
+    match &v.seen.ledger {
+        super::observed::Ledger::Unusable(Unusable::LaterFormat) => "was written by a later version of the operator",
+        super::observed::Ledger::Unusable(Unusable::ForeignHome) => "belongs to another cluster or to an earlier installation",
+        super::observed::Ledger::Unusable(Unusable::ForeignResource) => "belongs to another resource",
+        _ => "cannot be read",
+    }
+}

@@ -1,0 +1,361 @@
+//! A resource that is to have a token.
+
+use jiff::Timestamp;
+
+use super::{
+    act::{Act, Change, Lane, Plan},
+    observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Source, Target},
+    plan::{Step, call, may_call, rest, rest_until, revoke, suspect, unusable_reason},
+    record::{Intent, IntentCall},
+    render, schedule,
+    status::failure_reason,
+    view::View,
+    words::{Cause, Digest, FailureClass},
+};
+use crate::api::{Reason, RevoiceitCredential, names};
+
+/// In this order; the first that wants something has its way.
+const STEPS: [Step; 14] = [
+    leave_alone,
+    count_lost_ledger,
+    begin_anew_after_closing,
+    suspect,
+    claim,
+    deliver,
+    leave_old_names,
+    shorten,
+    look_at_credentials,
+    issue,
+    refresh,
+    withdraw,
+    revoke_what_is_due,
+    rest_when_spent,
+];
+
+pub(super) fn plan(v: &View) -> Plan {
+    STEPS.iter().find_map(|step| step(v)).unwrap_or_else(|| rest(v, reason(v)))
+}
+
+/// What another operator, another cluster or another API holds is not ours to act on.
+fn leave_alone(v: &View) -> Option<Plan> {
+    if v.seen.claim() == Claim::Elsewhere {
+        Some(rest(v, Reason::LedgerElsewhere))
+    } else if v.seen.id.namespace == v.seen.place.operator_namespace {
+        Some(rest(v, Reason::OperatorNamespace))
+    } else if let Ledger::Unusable(why) = v.seen.ledger {
+        Some(rest(v, unusable_reason(why)))
+    } else {
+        None
+    }
+}
+
+/// A finalizer stands for a ledger. One look is not enough to miss it: the finalizer may have come between its two reads.
+fn count_lost_ledger(v: &View) -> Option<Plan> {
+    if !v.is_claimed() || v.record.is_some() {
+        return None;
+    }
+    Some(if v.seen.finalizer_seen { Plan::save(lost(v, false)) } else { Plan::Act(Act::Look) })
+}
+
+/// The targets of a lost ledger are known by their annotation.
+pub(super) fn lost(v: &View, closed: bool) -> Change {
+    let ours = v.seen.targets.iter().filter(|(_, target)| matches!(target, Target::Ours { .. }));
+    Change::Lost { targets: ours.map(|(name, _)| name.clone()).collect(), closed }
+}
+
+/// Only a drain that was broken off leaves a closed record to a resource that is wanted: it is carried out, and then begun anew.
+fn begin_anew_after_closing(v: &View) -> Option<Plan> {
+    let record = v.record.filter(|record| record.closed)?;
+    if let Some(plan) = suspect(v) {
+        return Some(plan);
+    }
+    let due =
+        record.retiring.iter().find(|retiring| retiring.not_before.is_none_or(|time| time <= v.now)).map(|retiring| retiring.revision);
+    if let Some(revision) = due.or(record.live.as_ref().map(|live| live.revision)) {
+        return Some(revoke(v, revision, Reason::Issuing));
+    }
+    if !record.is_empty() {
+        return Some(rest(v, Reason::WaitingForAnswer));
+    }
+    Some(Plan::Act(if v.is_claimed() { Act::Release } else { Act::DeleteLedger }))
+}
+
+/// Somebody removed the finalizer while there are tokens.
+fn claim(v: &View) -> Option<Plan> {
+    let has_token = v.record.is_some_and(|record| !record.has_no_token());
+    (has_token && !v.is_claimed() && !v.is_refused(Refused::Resource)).then_some(Plan::Act(Act::Claim))
+}
+
+/// The target gets what the record holds: after a refresh, and after somebody changed or deleted it.
+fn deliver(v: &View) -> Option<Plan> {
+    if !v.has_valid_token() || v.is_delivered() || v.is_refused(Refused::Target) {
+        return None;
+    }
+    let name = v.target_name()?;
+    let Some(target) = v.target() else { return Some(Plan::Act(Act::Look)) };
+    if matches!(target, Target::Foreign { consent, .. } if *consent != Consent::Given) {
+        return None;
+    }
+    if v.seen.repair_after.is_some_and(|time| time > v.now) {
+        return None;
+    }
+    // A name is in the record before anything is written under it, so that no Secret of ours is forgotten.
+    if !v.record?.targets.iter().any(|target| target.name == name && target.left_at.is_none()) {
+        return Some(Plan::save(Change::List(name)));
+    }
+    Some(Plan::Act(if matches!(target, Target::Ours { immutable: true, .. }) { Act::DeleteTarget(name) } else { Act::WriteTarget(name) }))
+}
+
+/// Names that the spec no longer has. What is under them goes once the new name is supplied, and they are kept until no late write can come.
+fn leave_old_names(v: &View) -> Option<Plan> {
+    if v.has_valid_token() && !v.is_delivered() {
+        return None;
+    }
+    let current = v.target_name()?;
+    v.record?.targets.iter().filter(|target| target.name != current).find_map(|old| match v.seen.targets.get(&old.name) {
+        None => Some(Plan::Act(Act::Look)),
+        Some(Target::Ours { owner: Owner::Me | Owner::None, .. }) if !v.is_refused(Refused::Target) => {
+            Some(Plan::Act(Act::DeleteTarget(old.name.clone())))
+        }
+        Some(Target::Ours { owner: Owner::Me | Owner::None, .. }) => None,
+        Some(Target::Absent | Target::Foreign { .. } | Target::Ours { owner: Owner::OtherUid, .. }) => match old.left_at {
+            None => Some(Plan::save(Change::Unlist { name: old.name.clone(), at: v.now })),
+            Some(at) if schedule::after(at, v.seen.policy.linger) <= v.now => Some(Plan::save(Change::Forget(old.name.clone()))),
+            Some(_) => None,
+        },
+    })
+}
+
+/// The successor was delivered: who read the old token has the grace to read the new one.
+fn shorten(v: &View) -> Option<Plan> {
+    if !v.is_ready() {
+        return None;
+    }
+    let due = schedule::after(v.now, v.spec()?.revocation.grace().max(v.seen.policy.min_grace));
+    v.record?.retiring.iter().any(|retiring| retiring.due > due).then(|| Plan::save(Change::Shorten { due }))
+}
+
+/// The credentials Secret has another version than the one that the line's pair was seen in: only its content tells whether the pair changed.
+fn look_at_credentials(v: &View) -> Option<Plan> {
+    let Source::Unread { version } = &v.seen.source else { return None };
+    let is_known = v.live().is_some_and(|live| live.source_version.as_ref() == Some(version));
+    (!is_known && !v.spec()?.suspend).then_some(Plan::Act(Act::Look))
+}
+
+fn issue(v: &View) -> Option<Plan> {
+    let cause = issue_cause(v)?;
+    if issue_obstacle(v).is_some() || v.my_unsent_intent().is_some_and(|intent| intent.call != IntentCall::Issue) {
+        return None;
+    }
+    let Source::Found { pair, .. } = &v.seen.source else { return Some(Plan::Act(Act::Look)) };
+    let name = v.target_name()?;
+    if v.seen.spent.answered_since_look {
+        return Some(Plan::Act(Act::Look));
+    }
+    if v.seen.spent.tried.as_ref() != Some(&name) {
+        return Some(Plan::Act(Act::TryTarget(name)));
+    }
+    let Some(intent) = v.my_unsent_intent() else {
+        let next_issue = schedule::charge(&v.seen.policy, v.record.map_or(Timestamp::UNIX_EPOCH, |record| record.next_issue), v.now);
+        let intent = intend(v, IntentCall::Issue, cause, Digest::of_pair(pair));
+        return Some(Plan::save(Change::Intend { intent, target: name, next_issue }));
+    };
+    if !v.is_claimed() {
+        return Some(Plan::Act(Act::Claim));
+    }
+    Some(call(v, Act::Issue { until: intent.until }))
+}
+
+/// Why a new line is wanted now, if one is.
+pub(super) fn issue_cause(v: &View) -> Option<Cause> {
+    let resource = v.wanted()?;
+    let Some(live) = v.live() else { return Some(Cause::First) };
+    let record = v.record?;
+    if rotation_request(resource).is_some_and(|request| record.handled_request.as_ref() != Some(request)) {
+        return Some(Cause::RotationRequested);
+    }
+    if matches!(&v.seen.source, Source::Found { pair, .. } if Digest::of_pair(pair) != live.source) {
+        return Some(Cause::CredentialsChanged);
+    }
+    let is_close = v.line().is_some_and(|line| line.close_at <= v.now);
+    match record.failed_refresh.as_ref()?.class {
+        FailureClass::Rejected if is_close || !v.is_ready() => Some(Cause::RefreshRejected),
+        FailureClass::Unavailable | FailureClass::Malformed if is_close && v.seen.spent.refreshed => Some(Cause::RefreshFailing),
+        FailureClass::Rejected | FailureClass::Unavailable | FailureClass::Malformed | FailureClass::NotSent | FailureClass::Lost => None,
+    }
+}
+
+/// The value of the rotation annotation.
+pub(super) fn rotation_request(resource: &RevoiceitCredential) -> Option<&String> {
+    resource.metadata.annotations.as_ref()?.get(names::ROTATE_ANNOTATION)
+}
+
+/// What stands in the way of a call, and until when, if it ends by itself.
+struct Obstacle {
+    reason: Reason,
+    until: Option<Timestamp>,
+}
+
+/// What stands in the way of issuing. One function decides whether an intent is written and whether it is kept.
+fn issue_obstacle(v: &View) -> Option<Obstacle> {
+    let stop = |reason| Some(Obstacle { reason, until: None });
+    let wait = |reason, until| Some(Obstacle { reason, until: Some(until) });
+    let spec = v.spec()?;
+    let policy = &v.seen.policy;
+    if spec.suspend {
+        return stop(Reason::Suspended);
+    }
+    match &v.seen.source {
+        Source::Missing => return stop(Reason::CredentialsMissing),
+        Source::Incomplete { .. } => return stop(Reason::CredentialsIncomplete),
+        Source::Unread { .. } | Source::Found { .. } => {}
+    }
+    if let Some(reason) = target_trouble(v) {
+        return stop(reason);
+    }
+    if v.is_refused(Refused::Resource) {
+        return stop(Reason::PermissionDenied);
+    }
+    if render::dry(v.wanted()?, &v.seen.id).size() > render::MAX_RENDERED {
+        return stop(Reason::TargetTooLarge);
+    }
+    if let Some(intent) = v.foreign_intent() {
+        return wait(Reason::WaitingForAnswer, intent.until);
+    }
+    if !may_call(v, Lane::Issue) {
+        return wait(Reason::Issuing, v.now);
+    }
+    let record = v.record?;
+    if record.retiring.len() >= policy.retiring_cap {
+        return stop(Reason::RevocationBacklog);
+    }
+    if let Some(failed) = record.failed_issue.as_ref().filter(|failed| failed.not_before > v.now) {
+        let is_another_pair = matches!(&v.seen.source, Source::Found { pair, .. } if Digest::of_pair(pair) != failed.source);
+        if !is_another_pair {
+            return wait(failure_reason(failed.class, true), failed.not_before);
+        }
+    }
+    let budget_at = schedule::budget_at(policy, record.next_issue);
+    if budget_at > v.now && v.my_unsent_intent().is_none() {
+        return wait(Reason::BudgetExhausted, budget_at);
+    }
+    None
+}
+
+/// Why nothing could be delivered.
+fn target_trouble(v: &View) -> Option<Reason> {
+    if matches!(v.target(), Some(Target::Foreign { consent, .. }) if *consent != Consent::Given) {
+        return Some(Reason::TargetConflict);
+    }
+    let (Refused::Target, denied) = v.seen.refused? else { return None };
+    Some(match denied {
+        Denied::Terminating => Reason::NamespaceTerminating,
+        Denied::Quota => Reason::QuotaExceeded,
+        Denied::Admission => Reason::AdmissionDenied,
+        Denied::Invalid => Reason::TargetInvalid,
+        Denied::TooLarge => Reason::TargetTooLarge,
+        Denied::Forbidden => Reason::PermissionDenied,
+    })
+}
+
+fn refresh(v: &View) -> Option<Plan> {
+    let (record, live) = (v.record?, v.live()?);
+    if !is_refresh_due(v) || refresh_obstacle(v).is_some() {
+        return None;
+    }
+    let act = Act::Refresh { revision: live.revision };
+    if !record.rotates {
+        return Some(call(v, act));
+    }
+    // The answer may carry a refresh token that takes the old one's place: as much to lose as in an issue.
+    let is_mine = |intent: &Intent| intent.call == IntentCall::Refresh { revision: live.revision };
+    match v.my_unsent_intent() {
+        Some(intent) if is_mine(intent) => Some(call(v, act)),
+        Some(_) => None,
+        None if v.seen.spent.answered_since_look => Some(Plan::Act(Act::Look)),
+        None => Some(Plan::save(Change::Intend {
+            intent: intend(v, IntentCall::Refresh { revision: live.revision }, Cause::Refresh, live.source.clone()),
+            target: v.target_name()?,
+            next_issue: record.next_issue,
+        })),
+    }
+}
+
+fn is_refresh_due(v: &View) -> bool {
+    let is_due = v.line().is_some_and(|line| line.refresh_at <= v.now);
+    is_due || v.live().is_some_and(|live| schedule::clock_went_back(live, v.now))
+}
+
+fn refresh_obstacle(v: &View) -> Option<Obstacle> {
+    let stop = |reason| Some(Obstacle { reason, until: None });
+    let wait = |reason, until| Some(Obstacle { reason, until: Some(until) });
+    let record = v.record?;
+    if v.spec()?.suspend {
+        return stop(Reason::Suspended);
+    }
+    if matches!(v.target(), Some(Target::Foreign { consent, .. }) if *consent != Consent::Given) {
+        return stop(Reason::TargetConflict);
+    }
+    if let Some(intent) = v.foreign_intent() {
+        return wait(Reason::WaitingForAnswer, intent.until);
+    }
+    if record.rotates && record.retiring.len() >= v.seen.policy.retiring_cap {
+        return stop(Reason::RevocationBacklog);
+    }
+    if let Some(failed) = record.failed_refresh.as_ref().filter(|failed| failed.not_before > v.now) {
+        return wait(failure_reason(failed.class, false), failed.not_before);
+    }
+    if !may_call(v, Lane::Refresh) {
+        return wait(Reason::TokenReady, v.now);
+    }
+    None
+}
+
+fn intend(v: &View, call: IntentCall, cause: Cause, source: Digest) -> Intent {
+    Intent { call, cause, source, stamp: v.seen.me.clone(), until: schedule::after(v.now, v.seen.policy.intent) }
+}
+
+/// An intent that none of the steps before had a use for.
+fn withdraw(v: &View) -> Option<Plan> {
+    (v.my_unsent_intent().is_some() && v.can_save()).then(|| Plan::save(Change::Withdraw))
+}
+
+fn revoke_what_is_due(v: &View) -> Option<Plan> {
+    let is_due = |time: Timestamp| time <= v.now;
+    let due = v.record?.retiring.iter().find(|retiring| is_due(retiring.due) && retiring.not_before.is_none_or(is_due))?;
+    Some(revoke(v, due.revision, reason(v)))
+}
+
+/// The pass has sent its call and would send another: it comes back for it at once.
+fn rest_when_spent(v: &View) -> Option<Plan> {
+    let is_at_once = |obstacle: Option<Obstacle>| obstacle.is_some_and(|obstacle| obstacle.until == Some(v.now));
+    let issues = issue_cause(v).is_some() && is_at_once(issue_obstacle(v));
+    let refreshes = is_refresh_due(v) && is_at_once(refresh_obstacle(v));
+    (issues || refreshes).then(|| rest_until(v, reason(v), Some(v.now)))
+}
+
+/// What the status gives as the reason: what keeps the target from being as specified, or else what will keep it from staying so.
+fn reason(v: &View) -> Reason {
+    if let Some(reason) = target_trouble(v) {
+        return reason;
+    }
+    if issue_cause(v).is_some()
+        && let Some(obstacle) = issue_obstacle(v)
+    {
+        return obstacle.reason;
+    }
+    if v.spec().is_some_and(|spec| spec.suspend) {
+        return Reason::Suspended;
+    }
+    if is_refresh_due(v)
+        && let Some(obstacle) = refresh_obstacle(v)
+    {
+        return obstacle.reason;
+    }
+    match &v.seen.source {
+        Source::Missing => Reason::CredentialsMissing,
+        Source::Incomplete { .. } => Reason::CredentialsIncomplete,
+        Source::Unread { .. } | Source::Found { .. } if v.is_ready() => Reason::TokenReady,
+        Source::Unread { .. } | Source::Found { .. } => Reason::Issuing,
+    }
+}
