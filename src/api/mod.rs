@@ -1,9 +1,12 @@
 //! The contract with users: the resource, its conditions, reasons and names.
 
+pub mod duration;
 pub mod names;
-mod types;
+mod rules;
+mod spec;
+mod status;
 
-pub use self::types::{
-    CredentialsSecretRef, Failure, RefreshSpec, RevocationSpec, RevoiceitCredential, RevoiceitCredentialSpec, RevoiceitCredentialStatus,
-    TargetSpec,
+pub use self::{
+    spec::{CredentialsSecretRef, RefreshSpec, RevocationSpec, RevoiceitCredential, RevoiceitCredentialSpec, TargetSpec},
+    status::{Failure, RevoiceitCredentialStatus},
 };
