@@ -1,0 +1,29 @@
+//! Files that are made from the code are what the code makes. `UPDATE=1` accepts, as does `make generate`.
+
+use std::{fs, path::Path};
+
+use revoiceit_operator::cli;
+
+fn is_current(path: &str, made: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
+        fs::create_dir_all(file.parent().expect("it is in a folder")).expect("the folder can be made");
+        fs::write(&file, made).expect("the file can be written");
+        return;
+    }
+    let found = fs::read_to_string(&file).unwrap_or_default();
+    if found != made {
+        let line = found.lines().zip(made.lines()).take_while(|(found, made)| found == made).count();
+        panic!("{path} differs from the code from line {} on: run `make generate` and commit it", line + 1);
+    }
+}
+
+#[test]
+fn the_crd_is_that_of_the_types() {
+    is_current("crds/revoiceitcredentials.revoiceit.com.yaml", &cli::crd::crd_yaml());
+}
+
+#[test]
+fn the_reference_of_the_command_line_is_that_of_the_flags() {
+    is_current("docs/reference/cli.md", &cli::reference());
+}
