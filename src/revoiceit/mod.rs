@@ -3,7 +3,11 @@
 //! [`Auth`] is the seam that the controller calls through. What Revoiceit answers is a value, never an error:
 //! [`Failure`] has one variant for each thing that the operator must tell apart.
 
+mod headers;
+mod jwt;
+mod outcome;
 mod tokens;
+mod wire;
 
 use std::{future::Future, time::Duration};
 
