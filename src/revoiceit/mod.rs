@@ -3,11 +3,31 @@
 //! [`Auth`] is the seam that the controller calls through. What Revoiceit answers is a value, never an error:
 //! [`Failure`] has one variant for each thing that the operator must tell apart.
 
+mod ca_file;
+mod client;
+#[cfg(test)]
+mod client_tests;
+mod headers;
+mod jwt;
+mod once;
+mod options;
+mod outcome;
+#[cfg(test)]
+mod raw_server;
+mod report;
 mod tokens;
+mod transport;
+mod wire;
 
 use std::{future::Future, time::Duration};
 
-pub use self::tokens::{AccessToken, ClientCredentials, ClientId, ClientSecret, RefreshToken};
+pub use self::{
+    ca_file::CaFileError,
+    client::HttpAuth,
+    options::{Options, OptionsError},
+    report::{CallKind, CallReport},
+    tokens::{AccessToken, ClientCredentials, ClientId, ClientSecret, RefreshToken},
+};
 
 /// A new line of tokens, from `POST /auth/token`.
 #[derive(Clone, Debug, PartialEq, Eq)]
