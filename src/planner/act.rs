@@ -256,3 +256,22 @@ pub(super) fn retry_after(failure: &Failure) -> Option<Duration> {
         Failure::NotSent | Failure::Lost | Failure::Rejected | Failure::Malformed { .. } => None,
     }
 }
+
+impl Change {
+    /// A fixed word for the log.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Intend { .. } => "intend",
+            Self::Withdraw => "withdraw",
+            Self::Clear => "clear",
+            Self::Suspect => "suspect",
+            Self::Fold { .. } => "fold",
+            Self::Shorten { .. } => "shorten",
+            Self::List(_) => "list",
+            Self::Unlist { .. } => "unlist",
+            Self::Forget(_) => "forget",
+            Self::Close => "close",
+            Self::Lost { .. } => "lost",
+        }
+    }
+}
