@@ -3,4 +3,6 @@
 pub mod client;
 pub mod describe;
 pub mod identity;
+pub mod leader;
+pub mod lease;
 mod proxy;
