@@ -3,6 +3,9 @@
 pub mod client;
 pub mod describe;
 pub mod identity;
+mod labels;
 pub mod leader;
 pub mod lease;
+pub mod metrics;
+mod process;
 mod proxy;
