@@ -1,5 +1,6 @@
 //! What a process needs that serves a cluster: leader election, admin server, metrics, telemetry, shutdown.
 
+pub mod admin;
 pub mod client;
 pub mod describe;
 pub mod identity;
