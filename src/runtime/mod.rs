@@ -10,3 +10,4 @@ pub mod lease;
 pub mod metrics;
 mod process;
 mod proxy;
+pub mod shutdown;
