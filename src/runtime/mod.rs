@@ -11,3 +11,4 @@ pub mod metrics;
 mod process;
 mod proxy;
 pub mod shutdown;
+pub mod telemetry;
