@@ -1,0 +1,473 @@
+//! What is measured, and how it is exposed: OpenMetrics text under `revoiceit_…`.
+//!
+//! Series about a resource are not recorded but read at the scrape, so that they end with their resource and with
+//! leadership. Counters start at zero for every word that they can be labelled with, so that the first failure is an
+//! increase.
+
+use std::{
+    fmt::{self, Debug},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, text::encode},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+pub use super::labels::{Call, IssueCause, Outcome, PassResult, Revocation};
+use super::{leader::Leadership, process::Process};
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
+
+/// What the leader knows about the resources and their tokens at the time of a scrape.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// One for each resource that has a token.
+    pub resources: Vec<ResourceTimes>,
+    /// Refresh tokens that have to be revoked and are not yet.
+    pub pending_revocations: u64,
+    /// Refresh tokens that may exist although nobody has them.
+    pub suspected_lost: u64,
+    /// Ledgers that this install holds and does not work on, such as those of other clusters.
+    pub ledgers_unattended: u64,
+}
+
+/// The times of one resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResourceTimes {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// When the access token in the target expires.
+    pub expires_at: Timestamp,
+    /// When it is refreshed. `None` while nothing is planned, such as for one that is suspended.
+    pub refresh_at: Option<Timestamp>,
+}
+
+type Source = Box<dyn Fn() -> Snapshot + Send + Sync>;
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    scraped: Arc<Scraped>,
+    refresh_margin: Histogram,
+    api_requests: Family<Labels<2>, Counter>,
+    api_request_duration: Histograms<1>,
+    tokens_issued: Family<Labels<1>, Counter>,
+    revocations: Family<Labels<1>, Counter>,
+    tokens_unaccounted: Counter,
+    passes: Family<Labels<1>, Counter>,
+    pass_duration: Histogram,
+    gate_waiting: Family<Labels<1>, Gauge>,
+    gate_wait: Histograms<1>,
+    clock_skew: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero. One for the process, early: its start time is taken from here.
+    pub fn new() -> Self {
+        let scraped = Arc::new(Scraped::default());
+        let new = Self {
+            registry: Registry::default(),
+            scraped,
+            // Zero and less is a token that expired before its successor was there. 900 is the default of beforeExpiry.
+            refresh_margin: Histogram::new([0.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2400.0, 3600.0]),
+            api_requests: Family::default(),
+            api_request_duration: Family::new_with_constructor(api_buckets),
+            tokens_issued: Family::default(),
+            revocations: Family::default(),
+            tokens_unaccounted: Counter::default(),
+            passes: Family::default(),
+            pass_duration: Histogram::new([0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0]),
+            gate_waiting: Family::default(),
+            gate_wait: Family::new_with_constructor(gate_buckets),
+            clock_skew: Gauge::default(),
+        };
+        new.start_at_zero();
+        new.registered()
+    }
+
+    fn start_at_zero(&self) {
+        for call in Call::ALL {
+            drop(self.gate_waiting.get_or_create(&[("lane", call.word())]));
+            drop(self.gate_wait.get_or_create(&[("lane", call.word())]));
+            drop(self.api_request_duration.get_or_create(&[("call", call.word())]));
+            for outcome in Outcome::ALL {
+                drop(self.api_requests.get_or_create(&[("call", call.word()), ("outcome", outcome.word())]));
+            }
+        }
+        for cause in IssueCause::ALL {
+            drop(self.tokens_issued.get_or_create(&[("cause", cause.word())]));
+        }
+        for outcome in Revocation::ALL {
+            drop(self.revocations.get_or_create(&[("outcome", outcome.word())]));
+        }
+        for result in PassResult::ALL {
+            drop(self.passes.get_or_create(&[("result", result.word())]));
+        }
+    }
+
+    /// A counter's name ends in `_total`, and a unit is appended, by the encoder.
+    fn registered(mut self) -> Self {
+        self.registry.register_collector(Box::new(Process::started_now()));
+        let own = self.registry.sub_registry_with_prefix("revoiceit");
+        let seconds = || Unit::Seconds;
+        own.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        own.register_with_unit(
+            "refresh_margin",
+            "How long the old access token had still to live when the new one was written; 0 for one that had expired",
+            seconds(),
+            self.refresh_margin.clone(),
+        );
+        own.register("api_requests", "Requests to the Revoiceit API by call and outcome", self.api_requests.clone());
+        own.register_with_unit(
+            "api_request_duration",
+            "How long requests to the Revoiceit API took, by call, whatever the outcome",
+            seconds(),
+            self.api_request_duration.clone(),
+        );
+        own.register("tokens_issued", "New lines of tokens that Revoiceit issued, by cause", self.tokens_issued.clone());
+        own.register("revocations", "Revocations of refresh tokens by outcome", self.revocations.clone());
+        own.register(
+            "tokens_unaccounted",
+            "Refresh tokens that may exist, that nobody has, and whose resource is gone: nobody will revoke them",
+            self.tokens_unaccounted.clone(),
+        );
+        own.register("passes", "Passes over a resource by result", self.passes.clone());
+        own.register_with_unit(
+            "pass_duration",
+            "How long passes took, without the time that they waited to be let to the Revoiceit API",
+            seconds(),
+            self.pass_duration.clone(),
+        );
+        own.register("gate_waiting", "Calls that wait to be let to the Revoiceit API, by lane", self.gate_waiting.clone());
+        own.register_with_unit(
+            "gate_wait",
+            "How long calls waited to be let to the Revoiceit API, by lane",
+            seconds(),
+            self.gate_wait.clone(),
+        );
+        own.register_with_unit(
+            "clock_skew",
+            "How far Revoiceit's clock is ahead of this one, by the Date header of the last answer",
+            seconds(),
+            self.clock_skew.clone(),
+        );
+        own.register_collector(Box::new(self.scraped.clone()));
+        self
+    }
+
+    /// From now on `revoiceit_leader` follows this, and the series about resources are there only while it leads.
+    /// The first one counts.
+    pub fn follow(&self, leadership: Leadership) {
+        let _ = self.scraped.leadership.set(leadership);
+    }
+
+    /// From now on the series about resources are read from here. It is called at each scrape and should take
+    /// milliseconds. The first one counts.
+    pub fn read_from(&self, source: impl Fn() -> Snapshot + Send + Sync + 'static) {
+        let _ = self.scraped.source.set(Box::new(source));
+    }
+
+    /// A refreshed or new token was written over one that had so many seconds left, fewer than none if it had expired.
+    pub fn token_replaced(&self, seconds_left: f64) {
+        // The sum of a histogram with negative observations is no counter any more.
+        self.refresh_margin.observe(seconds_left.max(0.0));
+    }
+
+    /// A request to the Revoiceit API was answered, or not.
+    pub fn api_request(&self, call: Call, outcome: Outcome, took: Duration) {
+        self.api_requests.get_or_create(&[("call", call.word()), ("outcome", outcome.word())]).inc();
+        self.api_request_duration.get_or_create(&[("call", call.word())]).observe(took.as_secs_f64());
+    }
+
+    /// A new line of tokens was issued.
+    pub fn token_issued(&self, cause: IssueCause) {
+        self.tokens_issued.get_or_create(&[("cause", cause.word())]).inc();
+    }
+
+    /// A revocation was tried.
+    pub fn revocation(&self, outcome: Revocation) {
+        self.revocations.get_or_create(&[("outcome", outcome.word())]).inc();
+    }
+
+    /// A ledger was deleted that counted so many suspects.
+    pub fn tokens_unaccounted(&self, suspects: u64) {
+        self.tokens_unaccounted.inc_by(suspects);
+    }
+
+    /// A pass ended. `took` is without its waiting in the gate.
+    pub fn pass(&self, result: PassResult, took: Duration) {
+        self.passes.get_or_create(&[("result", result.word())]).inc();
+        self.pass_duration.observe(took.as_secs_f64());
+    }
+
+    /// So many calls wait in this lane of the gate now.
+    pub fn gate_waiting(&self, lane: Call, waiting: usize) {
+        self.gate_waiting.get_or_create(&[("lane", lane.word())]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// A call was let through after this wait.
+    pub fn gate_passed(&self, lane: Call, waited: Duration) {
+        self.gate_wait.get_or_create(&[("lane", lane.word())]).observe(waited.as_secs_f64());
+    }
+
+    /// Revoiceit's clock is so many seconds ahead of ours.
+    pub fn clock_skew(&self, seconds: f64) {
+        self.clock_skew.set(seconds);
+    }
+
+    /// The whole exposition as OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a String takes any text");
+        text
+    }
+}
+
+fn api_buckets() -> Histogram {
+    Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+}
+
+fn gate_buckets() -> Histogram {
+    Histogram::new([0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0])
+}
+
+/// What is read at the scrape.
+#[derive(Default)]
+struct Scraped {
+    leadership: OnceLock<Leadership>,
+    source: OnceLock<Source>,
+}
+
+impl Debug for Scraped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scraped").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Scraped {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let leads = self.leadership.get().is_some_and(Leadership::is_leading);
+        let help = "1 while this replica leads, else 0.";
+        encoder.encode_descriptor("leader", help, None, MetricType::Gauge)?.encode_gauge(&i64::from(leads))?;
+        let Some(source) = self.source.get().filter(|_| leads) else { return Ok(()) };
+        let Snapshot { resources, pending_revocations, suspected_lost, ledgers_unattended } = source();
+
+        for (name, help, value) in [
+            ("pending_revocations", "Refresh tokens that have to be revoked and are not yet. Leader only.", pending_revocations),
+            ("suspected_lost", "Refresh tokens that may exist although nobody has them. Leader only.", suspected_lost),
+            ("ledgers_unattended", "Ledgers that are here and are not worked on. Leader only.", ledgers_unattended),
+        ] {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+        }
+        let expires = |times: &ResourceTimes| Some(times.expires_at);
+        let help = "When the access token in the target expires, since the Unix epoch. Leader only.";
+        timestamps(&mut encoder, "token_expiry_timestamp", help, &resources, expires)?;
+        let help = "When the access token is refreshed, since the Unix epoch. Leader only.";
+        timestamps(&mut encoder, "refresh_due_timestamp", help, &resources, |times| times.refresh_at)
+    }
+}
+
+fn timestamps(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    resources: &[ResourceTimes],
+    time: impl Fn(&ResourceTimes) -> Option<Timestamp>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+    for times in resources {
+        if let Some(time) = time(times) {
+            let labels = [("namespace", times.namespace.as_str()), ("name", times.name.as_str())];
+            metric.encode_family(&labels)?.encode_gauge(&time.as_second())?;
+        }
+    }
+    Ok(())
+}
+
+/// A metric as users meet it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its name in queries: with `_total` for counters and `_info` for the build; histograms add `_bucket`, `_sum`, `_count`.
+    pub name: String,
+    /// `counter`, `gauge`, `histogram` or `info`.
+    pub kind: String,
+    /// What it says.
+    pub help: String,
+}
+
+/// Every metric that the program can expose, for comparison with docs, dashboards and alerts.
+pub fn catalogue() -> Vec<Described> {
+    let metrics = Metrics::new();
+    metrics.follow(Leadership::always());
+    metrics.read_from(Snapshot::default);
+    let text = metrics.encode();
+    let after = |prefix: &str, name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(prefix)?.strip_prefix(name)?.strip_prefix(' '));
+        found.unwrap_or_default().to_owned()
+    };
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    names
+        .map(|(name, kind)| {
+            let suffix = match kind {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => "",
+            };
+            Described { name: format!("{name}{suffix}"), kind: kind.to_owned(), help: after("# HELP ", name) }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_has(metrics: &Metrics, line: &str) {
+        let text = metrics.encode();
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+    }
+
+    fn series(metrics: &Metrics, prefix: &str) -> usize {
+        metrics.encode().lines().filter(|line| line.starts_with(prefix)).count()
+    }
+
+    fn leading() -> Metrics {
+        let metrics = Metrics::new();
+        metrics.follow(Leadership::always());
+        metrics
+    }
+
+    #[test]
+    fn the_names_that_dashboards_and_alerts_rely_on() {
+        let names: Vec<String> = catalogue().into_iter().map(|metric| format!("{} {}", metric.kind, metric.name)).collect();
+        let process = ["gauge process_start_time_seconds"].into_iter().chain(
+            if cfg!(target_os = "linux") {
+                &[
+                    "gauge process_resident_memory_bytes",
+                    "gauge process_open_fds",
+                    "gauge process_max_fds",
+                    "counter process_cpu_seconds_total",
+                ][..]
+            } else {
+                &[]
+            }
+            .iter()
+            .copied(),
+        );
+        let own = [
+            "info revoiceit_build_info",
+            "histogram revoiceit_refresh_margin_seconds",
+            "counter revoiceit_api_requests_total",
+            "histogram revoiceit_api_request_duration_seconds",
+            "counter revoiceit_tokens_issued_total",
+            "counter revoiceit_revocations_total",
+            "counter revoiceit_tokens_unaccounted_total",
+            "counter revoiceit_passes_total",
+            "histogram revoiceit_pass_duration_seconds",
+            "gauge revoiceit_gate_waiting",
+            "histogram revoiceit_gate_wait_seconds",
+            "gauge revoiceit_clock_skew_seconds",
+            "gauge revoiceit_leader",
+            "gauge revoiceit_pending_revocations",
+            "gauge revoiceit_suspected_lost",
+            "gauge revoiceit_ledgers_unattended",
+            "gauge revoiceit_token_expiry_timestamp_seconds",
+            "gauge revoiceit_refresh_due_timestamp_seconds",
+        ];
+        assert_eq!(names, process.chain(own).collect::<Vec<_>>());
+        assert!(catalogue().iter().all(|metric| metric.help.ends_with('.') && !metric.help.ends_with("..")), "{:?}", catalogue());
+    }
+
+    #[test]
+    fn counters_start_at_zero_for_every_word() {
+        let metrics = Metrics::new();
+        assert_eq!(series(&metrics, "revoiceit_api_requests_total{"), Call::ALL.len() * Outcome::ALL.len());
+        assert_eq!(series(&metrics, "revoiceit_tokens_issued_total{"), IssueCause::ALL.len());
+        assert_has(&metrics, "revoiceit_api_requests_total{call=\"revoke\",outcome=\"lost\"} 0");
+        assert_has(&metrics, "revoiceit_passes_total{result=\"panicked\"} 0");
+    }
+
+    #[test]
+    fn what_is_recorded_is_exposed() {
+        let metrics = Metrics::new();
+        metrics.api_request(Call::Issue, Outcome::Rejected, Duration::from_millis(30));
+        metrics.token_issued(IssueCause::RotationRequested);
+        metrics.revocation(Revocation::Disputed);
+        metrics.tokens_unaccounted(2);
+        metrics.pass(PassResult::Rested, Duration::from_millis(30));
+        metrics.gate_waiting(Call::Refresh, 7);
+        metrics.gate_passed(Call::Refresh, Duration::from_secs(2));
+        metrics.clock_skew(-1.5);
+        for line in [
+            "revoiceit_api_requests_total{call=\"issue\",outcome=\"rejected\"} 1",
+            "revoiceit_api_request_duration_seconds_bucket{le=\"0.025\",call=\"issue\"} 0",
+            "revoiceit_api_request_duration_seconds_bucket{le=\"0.05\",call=\"issue\"} 1",
+            "revoiceit_tokens_issued_total{cause=\"rotation_requested\"} 1",
+            "revoiceit_revocations_total{outcome=\"disputed\"} 1",
+            "revoiceit_tokens_unaccounted_total 2",
+            "revoiceit_passes_total{result=\"rested\"} 1",
+            "revoiceit_pass_duration_seconds_sum 0.03",
+            "revoiceit_gate_waiting{lane=\"refresh\"} 7",
+            "revoiceit_gate_wait_seconds_count{lane=\"refresh\"} 1",
+            "revoiceit_clock_skew_seconds -1.5",
+        ] {
+            assert_has(&metrics, line);
+        }
+    }
+
+    #[test]
+    fn a_token_that_was_late_is_in_the_lowest_bucket() {
+        let metrics = Metrics::new();
+        metrics.token_replaced(-20.0);
+        metrics.token_replaced(890.0);
+        assert_has(&metrics, "revoiceit_refresh_margin_seconds_bucket{le=\"0.0\"} 1");
+        assert_has(&metrics, "revoiceit_refresh_margin_seconds_bucket{le=\"900.0\"} 2");
+        assert_has(&metrics, "revoiceit_refresh_margin_seconds_sum 890.0");
+    }
+
+    #[test]
+    fn series_end_with_their_resource_and_with_leadership() {
+        let times = |name: &str, refresh_at: Option<i64>| ResourceTimes {
+            namespace: "team-a".into(),
+            name: name.into(),
+            expires_at: Timestamp::from_second(1_800_000_000).expect("a time"),
+            refresh_at: refresh_at.map(|second| Timestamp::from_second(second).expect("a time")),
+        };
+        let resources = Arc::new(std::sync::Mutex::new(vec![times("speech", Some(1_799_999_100)), times("suspended", None)]));
+        let source = {
+            let resources = resources.clone();
+            move || Snapshot { resources: resources.lock().expect("not poisoned").clone(), pending_revocations: 3, ..Snapshot::default() }
+        };
+        let metrics = leading();
+        metrics.read_from(source.clone());
+        assert_has(&metrics, "revoiceit_leader 1");
+        assert_has(&metrics, "revoiceit_pending_revocations 3");
+        assert_has(&metrics, "revoiceit_token_expiry_timestamp_seconds{namespace=\"team-a\",name=\"speech\"} 1800000000");
+        assert_has(&metrics, "revoiceit_token_expiry_timestamp_seconds{namespace=\"team-a\",name=\"suspended\"} 1800000000");
+        assert_has(&metrics, "revoiceit_refresh_due_timestamp_seconds{namespace=\"team-a\",name=\"speech\"} 1799999100");
+        assert_eq!(series(&metrics, "revoiceit_refresh_due_timestamp_seconds{"), 1);
+        resources.lock().expect("not poisoned").clear();
+        assert_eq!(series(&metrics, "revoiceit_token_expiry_timestamp_seconds{"), 0);
+
+        let standby = Metrics::new();
+        standby.read_from(source);
+        assert_has(&standby, "revoiceit_leader 0");
+        assert_eq!(series(&standby, "revoiceit_pending_revocations"), 0);
+    }
+}
