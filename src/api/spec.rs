@@ -83,17 +83,17 @@ pub struct RevoiceitCredentialSpec {
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsSecretRef {
     /// Name of the Secret with the client ID and the client secret, for example "revoiceit-client". At most 253 characters.
-    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[schemars(length(max = rules::MAX_NAME))]
     #[x_kube(validation = rules::is_secret_name())]
     pub name: String,
     /// Key of that Secret that holds the client ID. Default: "clientId". At most 253 characters.
     #[serde(default = "client_id_key")]
-    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[schemars(length(max = rules::MAX_NAME))]
     #[x_kube(validation = rules::is_secret_key())]
     pub client_id_key: String,
     /// Key of that Secret that holds the client secret. Default: "clientSecret". At most 253 characters.
     #[serde(default = "client_secret_key")]
-    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[schemars(length(max = rules::MAX_NAME))]
     #[x_kube(validation = rules::is_secret_key())]
     pub client_secret_key: String,
 }
@@ -113,7 +113,7 @@ pub struct TargetSpec {
     /// Name of the Secret, for example "speech-token". At most 253 characters. It must differ from the name of the credentials Secret.
     ///
     /// It may be changed: the token is written to the new Secret, and the old Secret is then deleted.
-    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[schemars(length(max = rules::MAX_NAME))]
     #[x_kube(validation = rules::is_secret_name())]
     pub name: String,
     /// Labels of the Secret. Default: none. At most 32.
@@ -163,7 +163,7 @@ pub struct RefreshSpec {
     /// A longer time survives longer outages of Revoiceit, and makes more calls. It is never more than two thirds of the token's lifetime.
     /// Resources are spread: each refreshes earlier by its own part of up to a tenth of the lifetime.
     #[serde(default = "before_expiry")]
-    #[schemars(length(min = 1, max = duration::MAX_LENGTH))]
+    #[schemars(length(max = duration::MAX_LENGTH))]
     #[x_kube(validation = Limits::is_duration(), validation = BEFORE_EXPIRY.is_within())]
     pub before_expiry: String,
 }
@@ -193,14 +193,14 @@ pub struct RevocationSpec {
     ///
     /// When it has passed, or at once with 0s, the deletion goes on, and the operator continues to revoke in the background until it is done.
     #[serde(default = "deadline")]
-    #[schemars(length(min = 1, max = duration::MAX_LENGTH))]
+    #[schemars(length(max = duration::MAX_LENGTH))]
     #[x_kube(validation = Limits::is_duration(), validation = DEADLINE.is_within())]
     pub deadline: String,
     /// How long a superseded refresh token is kept after the token that takes its place was written, for example "10m". Default: 5m. From 0s to 1h, in units h, m and s.
     ///
     /// Afterwards it is revoked. Less than 2m counts as 2m. It is revoked sooner if its last access token expires sooner.
     #[serde(default = "grace")]
-    #[schemars(length(min = 1, max = duration::MAX_LENGTH))]
+    #[schemars(length(max = duration::MAX_LENGTH))]
     #[x_kube(validation = Limits::is_duration(), validation = GRACE.is_within())]
     pub grace: String,
 }
