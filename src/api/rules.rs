@@ -118,8 +118,8 @@ pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
 /// A duration of the spec: what it may be, and what it is when it was left out.
 pub(super) struct Limits {
     pub(super) default: &'static str,
-    min: &'static str,
-    max: &'static str,
+    pub(super) min: &'static str,
+    pub(super) max: &'static str,
 }
 
 impl Limits {

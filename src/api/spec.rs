@@ -232,3 +232,37 @@ fn deadline() -> String {
 fn grace() -> String {
     GRACE.default.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let spec: RevoiceitCredentialSpec =
+            serde_json::from_value(json!({ "credentialsSecretRef": { "name": "a" }, "target": { "name": "b" } })).expect("that is enough");
+        assert_eq!(
+            (&*spec.credentials_secret_ref.client_id_key, &*spec.credentials_secret_ref.client_secret_key),
+            ("clientId", "clientSecret")
+        );
+        assert_eq!(spec.target.template, template());
+        assert_eq!(spec.refresh.before_expiry(), Duration::from_secs(15 * 60));
+        assert_eq!((spec.revocation.deadline(), spec.revocation.grace()), (Duration::from_secs(5 * 60), Duration::from_secs(5 * 60)));
+        assert!(!spec.suspend);
+    }
+
+    #[test]
+    fn the_docs_of_a_duration_tell_its_limits() {
+        let crd = serde_json::to_value(RevoiceitCredential::crd()).expect("plain data");
+        let spec: &Value = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        for (part, field, Limits { default, min, max }) in
+            [("refresh", "beforeExpiry", &BEFORE_EXPIRY), ("revocation", "deadline", &DEADLINE), ("revocation", "grace", &GRACE)]
+        {
+            let text = spec[part]["properties"][field]["description"].as_str().unwrap_or_default();
+            assert!(text.contains(&format!("Default: {default}. From {min} to {max}, in units h, m and s.")), "{field}: {text}");
+        }
+    }
+}
