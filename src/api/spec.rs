@@ -44,10 +44,7 @@ const GRACE: Limits = Limits::new("5m", "0s", "1h");
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
 )]
 #[x_kube(
-    validation = Rule::new("self.target.name != self.credentialsSecretRef.name")
-        .message(Message::Expression("'the target Secret and the credentials Secret are both \"' + self.target.name + '\": set spec.target.name to another name'".into()))
-        .field_path(".target.name")
-        .reason(Reason::FieldValueForbidden),
+    validation = rules::has_two_secrets(),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RevoiceitCredentialSpec {
@@ -76,9 +73,7 @@ pub struct RevoiceitCredentialSpec {
 /// Where the client ID and the client secret are.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
-    validation = Rule::new("self.clientIdKey != self.clientSecretKey")
-        .message("clientIdKey and clientSecretKey must be two different keys")
-        .field_path(".clientSecretKey"), // not FieldValueDuplicate: the server then drops the message
+    validation = rules::has_two_keys(),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsSecretRef {
