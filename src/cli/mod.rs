@@ -1,13 +1,10 @@
 //! The command line: one file for each verb.
 
 pub mod crd;
-mod reference;
 pub mod run;
 mod values;
 
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
-
-pub use self::reference::reference;
 
 /// Keeps Kubernetes Secrets supplied with valid Revoiceit access tokens.
 #[derive(clap::Parser, Clone, Debug, PartialEq, Eq)]
@@ -44,5 +41,30 @@ impl Cli {
             Verb::Crd(_) => {}
         }
         Ok(cli)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_has_its_environment_variable() {
+        for verb in Cli::command().get_subcommands() {
+            for flag in verb.get_arguments().filter(|flag| flag.get_long().is_some_and(|name| name != "help")) {
+                let name = flag.get_long().expect("it has a name");
+                let variable = flag.get_env().map(|name| name.to_string_lossy().into_owned());
+                assert_eq!(variable, Some(format!("REVOICEIT_{}", name.to_uppercase().replace('-', "_"))), "--{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_is_explained() {
+        for verb in Cli::command().get_subcommands() {
+            for flag in verb.get_arguments() {
+                assert!(flag.get_help().is_some(), "--{}", flag.get_id());
+            }
+        }
     }
 }

@@ -36,11 +36,7 @@ impl Facts {
             expires_at: expires_at.0,
             refresh_at: status.refresh_at.as_ref().map(|time| time.0),
         });
-        let fact = Fact {
-            times,
-            pending_revocations: count(status.pending_revocations),
-            suspected_lost: count(status.suspected_lost),
-        };
+        let fact = Fact { times, pending_revocations: count(status.pending_revocations), suspected_lost: count(status.suspected_lost) };
         self.lock().of.insert(id.uid.clone(), fact);
     }
 

@@ -78,7 +78,8 @@ impl<W> Core<W> {
     /// The first in line whose lane has a place, if the gate is open and the bucket has a token.
     fn admit(&mut self, now: Instant) -> Option<(Lane, W)> {
         self.fill(now);
-        if self.tokens < 1.0 || self.closed_until.is_some_and(|until| now < until) || self.held.iter().sum::<u32>() >= self.limits.in_flight {
+        if self.tokens < 1.0 || self.closed_until.is_some_and(|until| now < until) || self.held.iter().sum::<u32>() >= self.limits.in_flight
+        {
             return None;
         }
         let has_place = |lane: Lane| self.held[index(lane)] < self.limits.places(lane);

@@ -12,10 +12,7 @@ use kube::{ResourceExt, runtime::watcher::Event};
 use tokio::sync::mpsc;
 
 use super::{queue::Happened, tolerant::Tolerant};
-use crate::{
-    api::RevoiceitCredential,
-    planner::ResourceId,
-};
+use crate::{api::RevoiceitCredential, planner::ResourceId};
 
 /// So many of the operator's own writes are known again when their events come. Events come within milliseconds of a write.
 const OWN: usize = 8192;

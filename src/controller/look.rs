@@ -119,7 +119,8 @@ async fn get(secrets: &Api<Tolerant<Secret>>, name: &str) -> Result<Option<Toler
 async fn find_targets<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<BTreeSet<Name>, Error> {
     let secrets: Api<Tolerant<PartialObjectMeta<Secret>>> = Api::namespaced(cx.client.clone(), &seen.id.namespace);
     let found = secrets.list(&ListParams::default()).await.map_err(|error| Error::ListTargets(error.into()))?;
-    let is_ours = |secret: &Tolerant<PartialObjectMeta<Secret>>| secret.annotations().get(names::RESOURCE_ANNOTATION) == Some(&seen.id.name);
+    let is_ours =
+        |secret: &Tolerant<PartialObjectMeta<Secret>>| secret.annotations().get(names::RESOURCE_ANNOTATION) == Some(&seen.id.name);
     Ok(found.items.iter().filter(|secret| is_ours(secret)).map(|secret| Name::new(secret.name_any())).collect())
 }
 
@@ -128,9 +129,7 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Reso
     let resources = cx.resources(&seen.id.namespace);
     let is_old_news = match resources.get(name).await {
         Ok(found) => return Ok(found_resource(cx, classify::resource(found, uid), uid)),
-        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => {
-            cx.absences.not_found(uid, clock::now(), &cx.policy)
-        }
+        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, clock::now(), &cx.policy),
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(Error::NotServed),
         Err(error) => return Err(Error::ReadResource(error.into())),
     };

@@ -15,7 +15,10 @@ use super::{
     status::{Written, write_status},
 };
 use crate::{
-    planner::{self, Act, Answer, Came, Cause, Lane, Ledger, Look, Observed, Plan, ResourceId, Rest, Sight, Sighted, Stamp, Suspects, Until, fold, plan},
+    planner::{
+        self, Act, Answer, Came, Cause, Lane, Ledger, Look, Observed, Plan, ResourceId, Rest, Sight, Sighted, Stamp, Suspects, Until, fold,
+        plan,
+    },
     revoiceit::{Auth, Revoked},
     runtime::{
         clock,

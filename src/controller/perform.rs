@@ -19,8 +19,7 @@ use super::{
 use crate::{
     api::names,
     planner::{
-        self, Act, Answer, Came, Change, Denied, Desired, Ledger, Name, Observed, Refused, Resource, Sight, Source, Target,
-        Version, Which,
+        self, Act, Answer, Came, Change, Denied, Desired, Ledger, Name, Observed, Refused, Resource, Sight, Source, Target, Version, Which,
     },
     revoiceit::{Auth, Failure, RefreshToken},
     runtime::clock,
@@ -105,11 +104,9 @@ fn refused(error: kube::Error, what: Refused, creates: bool, trouble: fn(ApiTrou
 fn target_secret(seen: &Observed, name: &Name, target: &Target, desired: Desired) -> Secret {
     let there = match target {
         Target::Ours { meta, .. } | Target::Foreign { meta, .. } => (**meta).clone(),
-        Target::Absent => ObjectMeta {
-            name: Some(name.as_str().to_owned()),
-            namespace: Some(seen.id.namespace.clone()),
-            ..ObjectMeta::default()
-        },
+        Target::Absent => {
+            ObjectMeta { name: Some(name.as_str().to_owned()), namespace: Some(seen.id.namespace.clone()), ..ObjectMeta::default() }
+        }
     };
     let metadata = desired.metadata(&there);
     Secret { metadata, type_: Some("Opaque".to_owned()), data: Some(desired.data), ..Secret::default() }
@@ -203,10 +200,7 @@ async fn save_ledger<A: Auth>(cx: &Context<A>, seen: &Observed, change: &Change)
                 (names::MANAGED_BY_LABEL.to_owned(), names::OPERATOR.to_owned()),
                 ("velero.io/exclude-from-backup".to_owned(), "true".to_owned()),
             ])),
-            annotations: Some(BTreeMap::from([(
-                names::RESOURCE_ANNOTATION.to_owned(),
-                format!("{}/{}", seen.id.namespace, seen.id.name),
-            )])),
+            annotations: Some(BTreeMap::from([(names::RESOURCE_ANNOTATION.to_owned(), format!("{}/{}", seen.id.namespace, seen.id.name))])),
             ..ObjectMeta::default()
         },
         type_: Some(names::LEDGER_TYPE.to_owned()),

@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn every_field_of_the_status_is_known() {
         let schema = schemars::schema_for!(RevoiceitCredentialStatus);
-        let mut names: Vec<&str> = schema.get("properties").and_then(Value::as_object).expect("an object").keys().map(String::as_str).collect();
+        let mut names: Vec<&str> =
+            schema.get("properties").and_then(Value::as_object).expect("an object").keys().map(String::as_str).collect();
         let mut fields = FIELDS.to_vec();
         (names.sort_unstable(), fields.sort_unstable());
         assert_eq!(names, fields);

@@ -8,16 +8,8 @@ use kube::{
     api::{ListParams, PartialObjectMeta},
 };
 
-use super::{
-    context::Context,
-    error::Error,
-    tolerant::Tolerant,
-};
-use crate::{
-    api::names,
-    planner::ResourceId,
-    revoiceit::Auth,
-};
+use super::{context::Context, error::Error, tolerant::Tolerant};
+use crate::{api::names, planner::ResourceId, revoiceit::Auth};
 
 /// Puts every ledger without a resource into the queue. Metadata only: no token is read.
 pub(super) async fn sweep<A: Auth>(cx: &Context<A>) -> Result<(), Error> {

@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn managed_fields_are_dropped_whatever_they_hold() {
-        let mut object = json!({ "metadata": { "name": "s", "managedFields": [{ "manager": "x", "time": BEYOND }] }, "data": { "k": "dg==" } });
+        let mut object =
+            json!({ "metadata": { "name": "s", "managedFields": [{ "manager": "x", "time": BEYOND }] }, "data": { "k": "dg==" } });
         let secret = read::<Secret>(object.clone());
         assert_eq!(secret.0.expect("readable").metadata.managed_fields, None);
         object["metadata"]["managedFields"] = json!("not even a list");

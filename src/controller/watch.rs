@@ -111,9 +111,9 @@ where
 
 fn trouble(error: watcher::Error) -> String {
     match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => ApiTrouble::from(error).to_string(),
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+            ApiTrouble::from(error).to_string()
+        }
         watcher::Error::WatchError(status) => format!("HTTP {}", status.code),
         watcher::Error::NoResourceVersion => "the server's list has no resourceVersion".to_owned(),
     }

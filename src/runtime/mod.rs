@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod client;
+pub mod clock;
 pub mod describe;
 pub mod identity;
 mod labels;

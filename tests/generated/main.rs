@@ -1,8 +1,11 @@
 //! Files that are made from the code are what the code makes. `UPDATE=1` accepts, as does `make generate`.
 
+mod cli;
+mod resource;
+
 use std::{fs, path::Path};
 
-use revoiceit_operator::cli;
+use revoiceit_operator::cli::crd::crd_yaml;
 
 fn is_current(path: &str, made: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -20,10 +23,15 @@ fn is_current(path: &str, made: &str) {
 
 #[test]
 fn the_crd_is_that_of_the_types() {
-    is_current("crds/revoiceitcredentials.revoiceit.com.yaml", &cli::crd::crd_yaml());
+    is_current("crds/revoiceitcredentials.revoiceit.com.yaml", &crd_yaml());
 }
 
 #[test]
 fn the_reference_of_the_command_line_is_that_of_the_flags() {
     is_current("docs/reference/cli.md", &cli::reference());
+}
+
+#[test]
+fn the_reference_of_the_resource_is_that_of_the_types() {
+    is_current("docs/reference/resource.md", &resource::reference());
 }

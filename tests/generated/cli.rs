@@ -1,13 +1,12 @@
-//! The reference of the command line, as a page of the documentation.
+//! The reference of the command line.
 
 use std::fmt::Write;
 
 use clap::{Arg, Command, CommandFactory};
-
-use super::Cli;
+use revoiceit_operator::cli::Cli;
 
 /// `docs/reference/cli.md`: every verb, and every flag with its environment variable, its default and its text.
-pub fn reference() -> String {
+pub(crate) fn reference() -> String {
     let command = Cli::command();
     let mut page = format!(
         "# Command line\n\n<!-- Generated from the flags in src/cli. Do not edit: run `make generate`. -->\n\n{} \
@@ -69,29 +68,4 @@ fn explained(flag: &Arg) -> String {
         return format!("{}.", text.trim_end_matches('.'));
     }
     format!("{}: {}.", text.trim_end_matches('.'), values.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_flag_has_its_environment_variable() {
-        for verb in Cli::command().get_subcommands() {
-            for flag in verb.get_arguments().filter(|flag| flag.get_long().is_some_and(|name| name != "help")) {
-                let name = flag.get_long().expect("it has a name");
-                let variable = flag.get_env().map(|name| name.to_string_lossy().into_owned());
-                assert_eq!(variable, Some(format!("REVOICEIT_{}", name.to_uppercase().replace('-', "_"))), "--{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_flag_is_explained() {
-        for verb in Cli::command().get_subcommands() {
-            for flag in verb.get_arguments() {
-                assert!(flag.get_help().is_some(), "--{}", flag.get_id());
-            }
-        }
-    }
 }
