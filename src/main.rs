@@ -7,7 +7,7 @@ use revoiceit_operator::cli::{self, Cli, Verb};
 fn main() -> ExitCode {
     let cli = Cli::try_parse_and_check(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let outcome = match cli.verb {
-        Verb::Run(_) => Err(anyhow::anyhow!("this build prints the CRD only")),
+        Verb::Run(args) => cli::operator::run(&args),
         Verb::Crd(_) => cli::crd::run(),
     };
     match outcome {

@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 pub mod crd;
+pub mod operator;
 pub mod run;
 mod values;
 

@@ -6,6 +6,7 @@ use clap::{ArgAction, ValueEnum, builder::BoolishValueParser, value_parser};
 use reqwest::Url;
 
 use super::values;
+use crate::runtime::telemetry::LogFormat;
 
 /// The flags. They are checked already: [`super::Cli::try_parse_and_check`] makes no other.
 #[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
@@ -73,15 +74,6 @@ pub struct RunArgs {
     pub policy_for_tests: Option<PathBuf>,
 }
 
-/// How log lines look.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line, for machines.
-    Json,
-    /// For people.
-    Text,
-}
-
 /// How important a log line is.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
@@ -97,10 +89,18 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Where Kubernetes tells a container the namespace of its service account.
-const SERVICE_ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-/// Where the manifests under `deploy/` put the operator.
-const DEFAULT_OPERATOR_NAMESPACE: &str = "revoiceit-system";
+impl LogLevel {
+    /// As filters spell it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
 
 impl RunArgs {
     /// What flags must not be given together, and what to do instead.
@@ -119,20 +119,6 @@ impl RunArgs {
         }
         Ok(())
     }
-
-    /// The operator's own namespace: the flag, else `$POD_NAMESPACE`, else the service account's, else `revoiceit-system`.
-    pub fn operator_namespace(&self) -> String {
-        first_named([
-            self.operator_namespace.clone(),
-            std::env::var("POD_NAMESPACE").ok(),
-            std::fs::read_to_string(SERVICE_ACCOUNT_NAMESPACE).ok(),
-        ])
-        .unwrap_or_else(|| DEFAULT_OPERATOR_NAMESPACE.into())
-    }
-}
-
-fn first_named<const N: usize>(names: [Option<String>; N]) -> Option<String> {
-    names.into_iter().flatten().map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -221,12 +207,5 @@ mod tests {
     fn times_are_shortened_for_an_insecure_api_alone() {
         let args = ["--api-url", "http://127.0.0.1:9999", "--allow-insecure-api", "--policy-for-tests", "p.json"];
         assert_eq!(parsed(&args).expect("valid").policy_for_tests, Some("p.json".into()));
-    }
-
-    #[test]
-    fn the_first_namespace_that_has_a_name_is_the_operators() {
-        let name = |text: &str| Some(text.to_owned());
-        assert_eq!(first_named([None, name(" "), name("kept\n"), name("late")]), name("kept"));
-        assert_eq!(first_named([None, name("")]), None);
     }
 }

@@ -163,9 +163,9 @@ impl Gate {
         self.lock().core.pause(pause, Instant::now());
     }
 
-    /// How many calls wait.
-    pub fn depth(&self) -> usize {
-        self.lock().core.waiting.len()
+    /// How many calls wait in this lane.
+    pub fn depth(&self, lane: Lane) -> usize {
+        self.lock().core.waiting.values().filter(|(waits_in, _)| *waits_in == lane).count()
     }
 
     fn admit(&self) {
@@ -294,7 +294,7 @@ mod tests {
         join_all(calls).await;
         let took = began.elapsed();
         assert!((Duration::from_millis(3600)..Duration::from_millis(3800)).contains(&took), "{took:?}");
-        assert_eq!((gate.depth(), gate.lock().core.held), (0, [0; 3]));
+        assert_eq!((gate.depth(Lane::Refresh), gate.lock().core.held), (0, [0; 3]));
     }
 
     #[tokio::test(start_paused = true)]
@@ -303,9 +303,9 @@ mod tests {
         let permit = gate.wait(at(0), Lane::Issue).await;
         let mut gone = Box::pin(gate.wait(at(0), Lane::Issue));
         assert!((&mut gone).now_or_never().is_none());
-        assert_eq!(gate.depth(), 1);
+        assert_eq!(gate.depth(Lane::Issue), 1);
         drop(gone);
-        assert_eq!(gate.depth(), 0);
+        assert_eq!(gate.depth(Lane::Issue), 0);
         drop(permit);
         let began = Instant::now();
         drop(gate.wait(at(0), Lane::Issue).await);

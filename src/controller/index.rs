@@ -18,7 +18,7 @@ use crate::{api::RevoiceitCredential, planner::ResourceId};
 const OWN: usize = 8192;
 
 /// A key that something happened to.
-pub type Wake = (Arc<ResourceId>, Happened);
+pub(super) type Wake = (Arc<ResourceId>, Happened);
 
 /// A Secret's namespace and name.
 type SecretKey = (String, String);

@@ -30,5 +30,5 @@ pub use self::{
     index::{Scope, Watched},
     repairs::Repairs,
     serve::serve,
-    watch::{resources, secrets},
+    watch::{Synced, resources, secrets},
 };

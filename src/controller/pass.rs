@@ -22,7 +22,7 @@ use crate::{
     revoiceit::{Auth, Revoked},
     runtime::{
         clock,
-        metrics::{Call, IssueCause, Revocation},
+        metrics::{IssueCause, Revocation},
     },
 };
 
@@ -117,21 +117,17 @@ async fn wait<A: Auth>(cx: &Context<A>, deadline: Timestamp, lane: Lane, stop: O
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let waits = cx.gate.wait(deadline, lane);
+    cx.metrics.gate_waiting(lane, cx.gate.depth(lane) + 1);
+    let permit = tokio::select! {
         () = stopped => None,
-        permit = cx.gate.wait(deadline, lane) => {
-            cx.metrics.gate_passed(metric(lane), began.elapsed());
-            Some(permit)
-        }
+        permit = waits => Some(permit),
+    };
+    cx.metrics.gate_waiting(lane, cx.gate.depth(lane));
+    if permit.is_some() {
+        cx.metrics.gate_passed(lane, began.elapsed());
     }
-}
-
-fn metric(lane: Lane) -> Call {
-    match lane {
-        Lane::Issue => Call::Issue,
-        Lane::Refresh => Call::Refresh,
-        Lane::Revoke => Call::Revoke,
-    }
+    permit
 }
 
 /// What this act adds to the metrics.

@@ -22,11 +22,11 @@ const TROUBLE_MAX: Duration = Duration::from_secs(60);
 const MEANWHILE: usize = 32;
 
 /// The UID of a resource, which is what a pass and a ledger are keyed by.
-pub type Uid = Arc<str>;
+pub(super) type Uid = Arc<str>;
 
 /// All keys that there are.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(super) struct Queue {
     keys: HashMap<Uid, Entry>,
     /// Of the keys that are not being worked on.
     due: BTreeSet<(Timestamp, Uid)>,
@@ -60,7 +60,7 @@ pub enum Happened {
 
 impl Queue {
     /// Something happened to the resource: it is due now, or, if it is being worked on, right after that.
-    pub fn wake(&mut self, id: &Arc<ResourceId>, happened: Happened, now: Timestamp) {
+    pub(super) fn wake(&mut self, id: &Arc<ResourceId>, happened: Happened, now: Timestamp) {
         let uid = Uid::from(id.uid.as_str());
         let entry = self.keys.entry(uid.clone()).or_insert_with(|| Entry { id: id.clone(), state: State::Idle, troubles: 0 });
         match &mut entry.state {
@@ -80,7 +80,7 @@ impl Queue {
     }
 
     /// The key that has been due longest, now being worked on.
-    pub fn next(&mut self, now: Timestamp) -> Option<Arc<ResourceId>> {
+    pub(super) fn next(&mut self, now: Timestamp) -> Option<Arc<ResourceId>> {
         let (at, uid) = self.due.first()?.clone();
         if at > now {
             return None;
@@ -92,7 +92,7 @@ impl Queue {
     }
 
     /// The pass of the key ended, and says when the next one is due. What happened meanwhile counts unless the pass did it.
-    pub fn ended(&mut self, uid: &str, until: Until, is_own: impl Fn(&str) -> bool, now: Timestamp) {
+    pub(super) fn ended(&mut self, uid: &str, until: Until, is_own: impl Fn(&str) -> bool, now: Timestamp) {
         let Some(entry) = self.keys.get_mut(uid) else { return };
         let is_news = |happened: &Happened| !matches!(happened, Happened::Written(version) if is_own(version));
         let woken = matches!(&entry.state, State::Running(meanwhile) if meanwhile.iter().any(is_news));
@@ -111,7 +111,7 @@ impl Queue {
     }
 
     /// The pass of the key ended in trouble with the API server, which may have said how long to wait.
-    pub fn troubled(&mut self, uid: &str, retry_after: Option<Duration>, now: Timestamp) {
+    pub(super) fn troubled(&mut self, uid: &str, retry_after: Option<Duration>, now: Timestamp) {
         let Some(entry) = self.keys.get_mut(uid) else { return };
         let pause = (TROUBLE * 2_u32.pow(entry.troubles.min(16))).min(TROUBLE_MAX).max(retry_after.unwrap_or_default().min(TROUBLE_MAX));
         entry.troubles = entry.troubles.saturating_add(1);
@@ -120,23 +120,15 @@ impl Queue {
         self.due.insert((at, Uid::from(uid)));
     }
 
+    #[cfg(test)]
     /// When each key that waits for its time is due.
-    pub fn waiting(&self) -> impl Iterator<Item = Timestamp> {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = Timestamp> {
         self.due.iter().map(|(at, _)| *at)
     }
 
-    /// Whether a key is known.
-    pub fn contains(&self, uid: &str) -> bool {
-        self.keys.contains_key(uid)
-    }
-
-    /// How many keys there are.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
+    #[cfg(test)]
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 }

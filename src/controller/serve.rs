@@ -40,11 +40,12 @@ pub async fn serve<A: Auth>(
     cx: Arc<Context<A>>,
     mut wakes: UnboundedReceiver<Wake>,
     mut leadership: Leadership,
+    synced: CancellationToken,
     concurrency: usize,
     pulse: Pulse,
     stop: CancellationToken,
 ) {
-    if !stand_by(&mut wakes, &mut leadership, &pulse, &stop).await {
+    if !stand_by(&mut wakes, &mut leadership, &synced, &pulse, &stop).await {
         return;
     }
     tracing::info!("leading");
@@ -90,14 +91,24 @@ pub async fn serve<A: Auth>(
 }
 
 /// Until this process leads, what the watches say has been taken in by them, and there is nothing more to do. `false`: it is told to stop.
-async fn stand_by(wakes: &mut UnboundedReceiver<Wake>, leadership: &mut Leadership, pulse: &Pulse, stop: &CancellationToken) -> bool {
+async fn stand_by(
+    wakes: &mut UnboundedReceiver<Wake>,
+    leadership: &mut Leadership,
+    synced: &CancellationToken,
+    pulse: &Pulse,
+    stop: &CancellationToken,
+) -> bool {
     let mut tick = interval(TICK);
+    let mut ready = Box::pin(async {
+        synced.cancelled().await;
+        leadership.began().await;
+    });
     loop {
         pulse.beat();
         tokio::select! {
             biased;
             () = stop.cancelled() => return false,
-            () = leadership.began() => return true,
+            () = &mut ready => return true,
             Some(_) = wakes.recv() => {}
             _ = tick.tick() => {}
         }

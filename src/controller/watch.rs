@@ -13,6 +13,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     error::ApiTrouble,
@@ -24,14 +25,38 @@ use crate::{api::RevoiceitCredential, runtime::admin::Check};
 /// Secrets that can be neither credentials nor targets, and those that nobody but the operator has: left out by the server.
 const SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=revoiceit.com/ledger";
 
+/// That a watch has seen all there is, for once at least.
+#[derive(Clone, Debug)]
+pub struct Synced {
+    check: Check,
+    token: CancellationToken,
+}
+
+impl Synced {
+    /// Not yet; `check` is what readiness says.
+    pub fn new(check: Check) -> Self {
+        Self { check, token: CancellationToken::new() }
+    }
+
+    /// Cancelled when it is.
+    pub fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+
+    fn reached(&self) {
+        self.check.set(true);
+        self.token.cancel();
+    }
+}
+
 /// Follows the resources of a namespace, or of all, for ever.
-pub async fn resources(client: Client, scope: Scope, watched: Arc<Watched>, synced: Check) {
+pub async fn resources(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
     let api: Api<Tolerant<RevoiceitCredential>> = scoped(client, &scope);
     follow(api, watcher::Config::default(), "RevoiceitCredentials", synced, |event| watched.on_resource(&scope, event)).await;
 }
 
 /// Follows the Secrets of a namespace, or of all, for ever: names and versions only.
-pub async fn secrets(client: Client, scope: Scope, watched: Arc<Watched>, synced: Check) {
+pub async fn secrets(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
     let api: Api<Tolerant<PartialObjectMeta<Secret>>> = scoped(client, &scope);
     let config = watcher::Config::default().fields(SECRETS);
     follow(api, config, "Secrets", synced, |event| watched.on_secret(&scope, event_of(event))).await;
@@ -60,7 +85,7 @@ fn event_of(event: Event<Tolerant<PartialObjectMeta<Secret>>>) -> Event<(String,
     }
 }
 
-async fn follow<K>(api: Api<K>, config: watcher::Config, kind: &'static str, synced: Check, mut on: impl FnMut(Event<K>))
+async fn follow<K>(api: Api<K>, config: watcher::Config, kind: &'static str, synced: Synced, mut on: impl FnMut(Event<K>))
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
@@ -77,7 +102,7 @@ where
                 if matches!(event, Event::InitDone) {
                     is_listing = false;
                     on(event);
-                    synced.set(true);
+                    synced.reached();
                     tracing::info!(kind, "watch is in sync");
                 } else {
                     on(event);

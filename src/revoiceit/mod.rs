@@ -25,7 +25,7 @@ pub use self::{
     ca_file::CaFileError,
     client::HttpAuth,
     options::{Options, OptionsError},
-    report::{CallKind, CallReport},
+    report::{CallKind, CallReport, OUTCOMES},
     tokens::{AccessToken, ClientCredentials, ClientId, ClientSecret, RefreshToken},
 };
 

@@ -57,6 +57,9 @@ pub struct CallReport {
     pub answered_at: Timestamp,
 }
 
+/// Every word that [`CallReport::outcome`] may be.
+pub const OUTCOMES: [&str; 8] = ["granted", "revoked", "unknown", "not_sent", "lost", "unavailable", "rejected", "malformed"];
+
 impl Failure {
     /// The fixed word for logs and metrics.
     pub fn as_str(&self) -> &'static str {

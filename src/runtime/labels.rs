@@ -1,7 +1,5 @@
 //! The words that metrics are labelled with. Closed sets: what is in a label never depends on what somebody sent.
 
-use crate::revoiceit::Failure;
-
 /// An enum whose variants are words.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)* }) => {
@@ -22,50 +20,6 @@ macro_rules! words {
 }
 
 words! {
-    /// A call of the Revoiceit API, and the lane of the gate that it waits in.
-    Call {
-        /// `POST /auth/token`.
-        Issue = "issue",
-        /// `POST /auth/refresh`.
-        Refresh = "refresh",
-        /// `POST /auth/revoke`.
-        Revoke = "revoke",
-    }
-}
-
-words! {
-    /// What came of a call.
-    Outcome {
-        /// What was asked for.
-        Success = "success",
-        /// [`Failure::NotSent`].
-        NotSent = "not_sent",
-        /// [`Failure::Lost`].
-        Lost = "lost",
-        /// [`Failure::Unavailable`].
-        Unavailable = "unavailable",
-        /// [`Failure::Rejected`].
-        Rejected = "rejected",
-        /// [`Failure::Malformed`].
-        Malformed = "malformed",
-    }
-}
-
-impl Outcome {
-    /// The outcome of this answer.
-    pub fn of<T>(answer: &Result<T, Failure>) -> Self {
-        match answer {
-            Ok(_) => Self::Success,
-            Err(Failure::NotSent) => Self::NotSent,
-            Err(Failure::Lost) => Self::Lost,
-            Err(Failure::Unavailable { .. }) => Self::Unavailable,
-            Err(Failure::Rejected) => Self::Rejected,
-            Err(Failure::Malformed { .. }) => Self::Malformed,
-        }
-    }
-}
-
-words! {
     /// Why a new line of tokens was issued.
     IssueCause {
         /// There was none.
@@ -78,8 +32,6 @@ words! {
         RefreshRejected = "refresh_rejected",
         /// Refreshing failed in another way, and the token was close to its expiry.
         RefreshFailed = "refresh_failed",
-        /// The ledger was lost.
-        LedgerLost = "ledger_lost",
     }
 }
 

@@ -18,8 +18,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use super::labels::{Call, IssueCause, Outcome, PassResult, Revocation};
+pub use super::labels::{IssueCause, PassResult, Revocation};
 use super::{leader::Leadership, process::Process};
+use crate::revoiceit::{CallKind, CallReport, OUTCOMES};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
@@ -101,12 +102,12 @@ impl Metrics {
     }
 
     fn start_at_zero(&self) {
-        for call in Call::ALL {
-            drop(self.gate_waiting.get_or_create(&[("lane", call.word())]));
-            drop(self.gate_wait.get_or_create(&[("lane", call.word())]));
-            drop(self.api_request_duration.get_or_create(&[("call", call.word())]));
-            for outcome in Outcome::ALL {
-                drop(self.api_requests.get_or_create(&[("call", call.word()), ("outcome", outcome.word())]));
+        for call in CallKind::ALL {
+            drop(self.gate_waiting.get_or_create(&[("lane", call.as_str())]));
+            drop(self.gate_wait.get_or_create(&[("lane", call.as_str())]));
+            drop(self.api_request_duration.get_or_create(&[("call", call.as_str())]));
+            for outcome in OUTCOMES {
+                drop(self.api_requests.get_or_create(&[("call", call.as_str()), ("outcome", outcome)]));
             }
         }
         for cause in IssueCause::ALL {
@@ -189,9 +190,13 @@ impl Metrics {
     }
 
     /// A request to the Revoiceit API was answered, or not.
-    pub fn api_request(&self, call: Call, outcome: Outcome, took: Duration) {
-        self.api_requests.get_or_create(&[("call", call.word()), ("outcome", outcome.word())]).inc();
-        self.api_request_duration.get_or_create(&[("call", call.word())]).observe(took.as_secs_f64());
+    pub fn api_request(&self, report: &CallReport) {
+        let CallReport { call, outcome, elapsed, server_date, answered_at, .. } = report;
+        self.api_requests.get_or_create(&[("call", call.as_str()), ("outcome", outcome)]).inc();
+        self.api_request_duration.get_or_create(&[("call", call.as_str())]).observe(elapsed.as_secs_f64());
+        if let Some(date) = server_date {
+            self.clock_skew.set(date.duration_since(*answered_at).as_secs_f64());
+        }
     }
 
     /// A new line of tokens was issued.
@@ -216,18 +221,13 @@ impl Metrics {
     }
 
     /// So many calls wait in this lane of the gate now.
-    pub fn gate_waiting(&self, lane: Call, waiting: usize) {
-        self.gate_waiting.get_or_create(&[("lane", lane.word())]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    pub fn gate_waiting(&self, lane: CallKind, waiting: usize) {
+        self.gate_waiting.get_or_create(&[("lane", lane.as_str())]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// A call was let through after this wait.
-    pub fn gate_passed(&self, lane: Call, waited: Duration) {
-        self.gate_wait.get_or_create(&[("lane", lane.word())]).observe(waited.as_secs_f64());
-    }
-
-    /// Revoiceit's clock is so many seconds ahead of ours.
-    pub fn clock_skew(&self, seconds: f64) {
-        self.clock_skew.set(seconds);
+    pub fn gate_passed(&self, lane: CallKind, waited: Duration) {
+        self.gate_wait.get_or_create(&[("lane", lane.as_str())]).observe(waited.as_secs_f64());
     }
 
     /// The whole exposition as OpenMetrics text.
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn counters_start_at_zero_for_every_word() {
         let metrics = Metrics::new();
-        assert_eq!(series(&metrics, "revoiceit_api_requests_total{"), Call::ALL.len() * Outcome::ALL.len());
+        assert_eq!(series(&metrics, "revoiceit_api_requests_total{"), CallKind::ALL.len() * OUTCOMES.len());
         assert_eq!(series(&metrics, "revoiceit_tokens_issued_total{"), IssueCause::ALL.len());
         assert_has(&metrics, "revoiceit_api_requests_total{call=\"revoke\",outcome=\"lost\"} 0");
         assert_has(&metrics, "revoiceit_passes_total{result=\"panicked\"} 0");
@@ -406,14 +406,21 @@ mod tests {
     #[test]
     fn what_is_recorded_is_exposed() {
         let metrics = Metrics::new();
-        metrics.api_request(Call::Issue, Outcome::Rejected, Duration::from_millis(30));
+        let answered_at = Timestamp::from_millisecond(1_500).expect("in range");
+        metrics.api_request(&CallReport {
+            call: CallKind::Issue,
+            outcome: "rejected",
+            status: Some(400),
+            elapsed: Duration::from_millis(30),
+            server_date: Some(Timestamp::UNIX_EPOCH),
+            answered_at,
+        });
         metrics.token_issued(IssueCause::RotationRequested);
         metrics.revocation(Revocation::Disputed);
         metrics.tokens_unaccounted(2);
         metrics.pass(PassResult::Rested, Duration::from_millis(30));
-        metrics.gate_waiting(Call::Refresh, 7);
-        metrics.gate_passed(Call::Refresh, Duration::from_secs(2));
-        metrics.clock_skew(-1.5);
+        metrics.gate_waiting(CallKind::Refresh, 7);
+        metrics.gate_passed(CallKind::Refresh, Duration::from_secs(2));
         for line in [
             "revoiceit_api_requests_total{call=\"issue\",outcome=\"rejected\"} 1",
             "revoiceit_api_request_duration_seconds_bucket{le=\"0.025\",call=\"issue\"} 0",
