@@ -70,6 +70,24 @@ impl CallRecord {
     pub fn is_processed(&self) -> bool {
         self.effect.is_some()
     }
+
+    /// One line. Tokens are named by their numbers, a client only if it got as far as a line: others may be anything.
+    pub(crate) fn log(&self) {
+        tracing::info!(
+            seq = self.seq,
+            call = self.call.word(),
+            client = self.line.and(self.client.as_deref()),
+            line = self.line,
+            refresh = self.refresh,
+            access = self.made.map(|made| made.access),
+            effect = self.effect.map(Effect::word),
+            fault = self.fault,
+            status = self.status,
+            delivered = self.delivered,
+            ms = self.finished_at.map(|at| at.since(self.started_at).as_millis() as u64),
+            "call"
+        );
+    }
 }
 
 /// What a call that was processed did.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     calls::Effect,
-    faults::{Body, Kind, Which, Wrong},
+    kind::{Body, Kind, Which, Wrong},
     state::Done,
     switches::{RejectionBody, Switches},
     truth::Delivery,
@@ -132,11 +132,11 @@ impl Answer {
         Self { carries: Carries::WHOLE, ..Self::json(StatusCode::OK, &body.into()) }
     }
 
-    /// The bytes of this answer up to the middle of its body.
+    /// The bytes of this answer up to the middle of its body; something is always missing.
     fn first_half(&self, date: SystemTime) -> Vec<u8> {
         let mut bytes = format!("HTTP/1.1 {}\r\ncontent-type: application/json\r\n", self.status).into_bytes();
         let date = httpdate::fmt_http_date(date);
-        bytes.extend(format!("content-length: {}\r\ndate: {date}\r\n\r\n", self.body.len()).into_bytes());
+        bytes.extend(format!("content-length: {}\r\ndate: {date}\r\n\r\n", self.body.len().max(1)).into_bytes());
         bytes.extend_from_slice(&self.body[..self.body.len() / 2]);
         bytes
     }
