@@ -182,3 +182,22 @@ impl Calls {
         self.kept.iter().skip(start)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_calls_go_first_and_the_numbers_go_on() {
+        let mut calls = Calls::default();
+        for _ in 0..KEPT + 2 {
+            calls.begin(Call::Issue, UnixMillis(0));
+        }
+        assert_eq!(calls.last(), KEPT as u64 + 2);
+        assert_eq!(calls.after(0).next().map(|call| call.seq), Some(3));
+        assert_eq!(calls.after(KEPT as u64).map(|call| call.seq).collect::<Vec<_>>(), [KEPT as u64 + 1, KEPT as u64 + 2]);
+        assert!(calls.get_mut(2).is_none());
+        assert_eq!(calls.get_mut(3).map(|call| call.seq), Some(3));
+        assert!(calls.get_mut(KEPT as u64 + 3).is_none());
+    }
+}

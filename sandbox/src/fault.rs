@@ -138,6 +138,9 @@ impl Fault {
         if fixed && self.processed.is_some_and(|wanted| wanted != self.kind.default_processed()) {
             return Err("this kind of fault has no choice of processed".into());
         }
+        if self.times == Some(0) {
+            return Err("a fault applies to one call at least".into());
+        }
         if let Some(call) = self.call.filter(|call| !self.kind.can_meet(*call)) {
             return Err(format!("no call {:?} meets this kind of fault", call.word()));
         }

@@ -164,6 +164,7 @@ fn status(code: u16, body: &Body) -> Answer {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let reason = status.canonical_reason().unwrap_or("As ordered");
     match body {
+        _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Answer::empty(status), // they cannot have one
         Body::Json => Answer::message(status, reason),
         Body::Text => Answer::of(status, "text/plain", format!("{reason}\n")),
         Body::Html => Answer::html(status),
@@ -172,8 +173,8 @@ fn status(code: u16, body: &Body) -> Answer {
     }
 }
 
-/// Makes one or both tokens of a 200 unusable. A refresh token is put into an answer that had none, since a server that does so exists
-/// as soon as this operator meets it.
+/// Makes one or both tokens of a 200 unusable. The field is put in where it was not, so that a refresh that does not rotate can answer
+/// with a refresh token that is empty.
 fn spoil(mut answer: Answer, which: Which, how: Wrong) -> Answer {
     if answer.status != StatusCode::OK {
         return answer;

@@ -113,6 +113,9 @@ impl Sandbox {
     /// A port is taken, the state file cannot be read, or the switches cannot be served.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let Config { api, admin, clients, switches, state } = config;
+        let reserve = |address: SocketAddr| Reservation::of(address).with_context(|| format!("listening on {address}"));
+        let ports = [reserve(api)?, reserve(admin)?];
+        let addresses = Addresses { api: ports[0].address()?, admin: ports[1].address()? };
         let saved = state.as_deref().map(store::load).transpose()?.flatten();
         let world = World::new(saved.map_or_else(|| Inner::new(switches), Ok)?);
         for (id, secret) in clients {
@@ -123,9 +126,6 @@ impl Sandbox {
             store::save(&world, &path).await?;
             keeper.spawn(store::keep_saved(world.clone(), path));
         }
-        let reserve = |address: SocketAddr| Reservation::of(address).with_context(|| format!("listening on {address}"));
-        let ports = [reserve(api)?, reserve(admin)?];
-        let addresses = Addresses { api: ports[0].address()?, admin: ports[1].address()? };
         let servers = Servers::start(&world, addresses).await?;
         Ok(Self { world, addresses, servers: Some(servers), keeper, _ports: ports })
     }

@@ -1,10 +1,7 @@
 //! The one Revoiceit that all sockets talk about: tokens, faults, switches and calls. It outlives the servers.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -35,9 +32,8 @@ struct Shared {
     inner: Mutex<Inner>,
     /// Counts the changes; sent while the lock is held, so it never runs behind what can be seen.
     version: watch::Sender<u64>,
-    /// Up to which change all is in the state file.
+    /// Up to which change all is in the state file; every change, while there is none.
     saved: watch::Sender<u64>,
-    has_file: AtomicBool,
 }
 
 /// All there is; what the state file holds.
@@ -168,12 +164,7 @@ impl World {
 /// For the sockets.
 impl World {
     pub(crate) fn new(inner: Inner) -> Self {
-        let shared = Shared {
-            inner: Mutex::new(inner),
-            version: watch::Sender::new(0),
-            saved: watch::Sender::new(0),
-            has_file: AtomicBool::new(false),
-        };
+        let shared = Shared { inner: Mutex::new(inner), version: watch::Sender::new(0), saved: watch::Sender::new(u64::MAX) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -280,10 +271,8 @@ impl World {
 
     /// Returns when all that was changed so far is in the state file; at once if there is none.
     pub(crate) async fn saved(&self) {
-        if self.shared.has_file.load(Ordering::Relaxed) {
-            let version = *self.shared.version.borrow();
-            let _ = self.shared.saved.subscribe().wait_for(|saved| *saved >= version).await;
-        }
+        let version = *self.shared.version.borrow();
+        let _ = self.shared.saved.subscribe().wait_for(|saved| *saved >= version).await;
     }
 
     /// All there is as JSON, and up to which change.
@@ -294,7 +283,6 @@ impl World {
     /// All up to this change is in the state file; from the first time on, [`saved`](Self::saved) waits.
     pub(crate) fn is_saved(&self, version: u64) {
         self.shared.saved.send_replace(version);
-        self.shared.has_file.store(true, Ordering::Relaxed);
     }
 
     /// Tells of changes, the ones before included.

@@ -31,7 +31,7 @@ async fn any_status_comes_with_any_body_and_nothing_is_done() {
         (500, Body::Json, Some("application/json"), r#"{"message":"Internal Server Error"}"#),
         (400, Body::Text, Some("text/plain"), "Bad Request\n"),
         (429, custom, Some("application/problem+json"), "[1]"),
-        (204, Body::Empty, None, ""),
+        (204, Body::Json, None, ""),
         (599, Body::Empty, None, ""),
     ] {
         inject(&sandbox, Fault::answer(code, body).once());
@@ -325,6 +325,7 @@ async fn what_cannot_be_done_is_refused_with_the_reason() {
         (Fault::status(600), "600 is no status of an answer; use 200 to 599"),
         (Fault::retry_after(503, "a\nb"), "retryAfter cannot be sent as a header"),
         (Fault::new(Kind::Redirect { code: 200, location: "/".into() }), "200 is no redirect; use 300 to 399"),
+        (Fault::status(500).times(0), "a fault applies to one call at least"),
         (Fault::lost_answer().processed(false), "this kind of fault has no choice of processed"),
         (Fault::new(Kind::Die).on(Call::Issue), "no call \"issue\" meets this kind of fault"),
         (Fault::dropped().on(Call::Other), "no call \"other\" meets this kind of fault"),

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use revoiceit_sandbox::{Addresses, Admin, Call, Config, Fault, RefreshState, Reservation, Sandbox};
+use revoiceit_sandbox::{
+    Addresses, Admin, Call, Config, Fault, RefreshState, RejectionBody, Reservation, Rotation, Sandbox, SecondIssue, Switches, TokenForm,
+};
 
 use crate::caller::{Caller, PATIENCE, pair, read, sandbox};
 
@@ -20,10 +22,11 @@ struct Process {
 
 impl Process {
     fn start(listen: [SocketAddr; 2], state: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_revoiceit-sandbox"));
-        command
-            .args(["--listen", &listen[0].to_string(), "--admin-listen", &listen[1].to_string(), "--client", "a=s", "--state"])
-            .arg(state);
+        Self::run(listen, Command::new(BINARY).args(["--client", "a=s", "--state"]).arg(state))
+    }
+
+    fn run(listen: [SocketAddr; 2], command: &mut Command) -> Self {
+        command.args(["--listen", &listen[0].to_string(), "--admin-listen", &listen[1].to_string()]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("it says where it listens");
@@ -72,6 +75,7 @@ impl Drop for Directory {
     }
 }
 
+const BINARY: &str = env!("CARGO_BIN_EXE_revoiceit-sandbox");
 const FREE: [SocketAddr; 2] = [SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0); 2];
 
 #[tokio::test]
@@ -168,4 +172,50 @@ async fn what_cannot_be_started_says_why() {
     assert!(start(Config { state: Some(directory.file()), ..Config::default() }).await.contains("is not a state file of this sandbox"));
     let (sandbox, _) = sandbox().await;
     assert!(start(Config { api: sandbox.addresses().api, ..Config::default() }).await.starts_with("listening on 127.0.0.1:"));
+}
+
+#[tokio::test]
+async fn flags_and_variables_set_the_switches() {
+    let mut command = Command::new(BINARY);
+    command.args(["--lifetime", "1m30s", "--token-form", "jwt", "--rotation", "old-lives", "--second-issue", "ends-all"]);
+    command.args(["--rejection-status", "401", "--rejection-body", "json-string", "--refresh-uses", "7", "--clock-offset-ms", "-5"]);
+    command.args(["--any-client", "--revoke-ends-line"]);
+    command.envs([("REVOICEIT_SANDBOX_REVOKE_ENDS_ACCESS", "true"), ("REVOICEIT_SANDBOX_REVOKE_ACCEPTS_UNKNOWN", "true")]);
+    command.env("REVOICEIT_SANDBOX_CLIENTS", "a=s,b=x=y");
+    let process = Process::run(FREE, &mut command);
+    let admin = Admin::new(process.addresses.admin);
+    let expected = Switches {
+        lifetime: Duration::from_secs(90),
+        token_form: TokenForm::Jwt,
+        any_client: true,
+        revoke_ends_access: true,
+        revoke_ends_line: true,
+        second_issue: SecondIssue::EndsAll,
+        rejection_status: 401,
+        rejection_body: RejectionBody::JsonString,
+        revoke_accepts_unknown: true,
+        rotation: Rotation::OldLives,
+        refresh_uses: Some(7),
+        clock_offset_ms: -5,
+    };
+    assert_eq!(admin.switches().await.ok(), Some(expected));
+    let clients = admin.truth().await.expect("it answers").clients;
+    let pairs: Vec<_> = clients.iter().map(|client| (client.id.as_str(), client.secret.as_deref())).collect();
+    assert_eq!(pairs, [("a", Some("s")), ("b", Some("x=y"))]);
+}
+
+#[tokio::test]
+async fn the_documents_name_every_flag_and_every_switch() {
+    let help = Command::new(BINARY).arg("--help").output().expect("it runs").stdout;
+    let help = String::from_utf8(help).expect("it is text");
+    let flags = help.split_whitespace().filter(|word| word.starts_with("--"));
+    let sandbox = include_str!("../../../docs/sandbox.md");
+    for flag in flags.filter(|flag| !["--help", "--version"].contains(flag)) {
+        assert!(sandbox.contains(&format!("`{flag}")), "docs/sandbox.md says nothing of {flag}");
+    }
+    let switches = serde_json::to_value(Switches::default()).expect("they are JSON");
+    let assumptions = include_str!("../../../docs/assumptions.md");
+    for switch in switches.as_object().expect("they are an object").keys() {
+        assert!(assumptions.contains(&format!("`{switch}`")), "docs/assumptions.md says nothing of {switch}");
+    }
 }
