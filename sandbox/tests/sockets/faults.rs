@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use revoiceit_sandbox::{Body, Call, CallRecord, Delivery, Effect, Fault, Kind, RefreshState, Sandbox, Which, Wrong};
 use serde_json::{Value, json};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::caller::{PATIENCE, Tokens, pair, read, sandbox, text};
 
@@ -17,6 +18,12 @@ async fn last_call(sandbox: &Sandbox) -> CallRecord {
 fn delivery(sandbox: &Sandbox) -> (Delivery, Delivery) {
     let line = sandbox.truth().lines.pop().expect("there is a line");
     (line.access[0].delivery, line.refresh[0].delivery)
+}
+
+/// Closes a connection as soon as the request that it carried is on record.
+async fn hang_up(sandbox: &Sandbox, stream: TcpStream) {
+    assert!(sandbox.wait_for(PATIENCE, |world| (world.mark() > 0).then_some(())).await.is_some(), "the request arrives");
+    drop(stream);
 }
 
 fn inject(sandbox: &Sandbox, fault: Fault) -> u64 {
@@ -115,13 +122,12 @@ async fn a_delay_comes_before_everything() {
 #[tokio::test]
 async fn a_caller_that_gives_up_early_does_not_stop_a_slow_call() {
     let (sandbox, caller) = sandbox().await;
-    inject(&sandbox, Fault::slow(Duration::from_millis(300)));
-    let url = format!("{}/auth/token", sandbox.api_url());
-    let answer = caller.http().post(url).json(&pair("a", "s")).timeout(Duration::from_millis(50)).send().await;
-    assert!(answer.expect_err("it is too late").is_timeout());
-    assert!(sandbox.truth().lines.is_empty(), "not done yet");
+    let delay = Duration::from_secs(2);
+    inject(&sandbox, Fault::slow(delay));
+    hang_up(&sandbox, caller.send_issue().await).await;
     let call = last_call(&sandbox).await;
     assert_eq!((call.effect, call.delivered), (Some(Effect::Issued), false));
+    assert!(call.finished_at.is_some_and(|at| at.since(call.started_at) >= delay), "not sooner because nobody waits");
     assert_eq!(delivery(&sandbox), (Delivery::Lost, Delivery::Lost));
 }
 
@@ -150,8 +156,7 @@ async fn a_call_hangs_until_the_fault_is_healed_and_goes_on() {
 async fn a_hanging_call_whose_caller_goes_is_not_processed_later() {
     let (sandbox, caller) = sandbox().await;
     inject(&sandbox, Fault::hang());
-    let url = format!("{}/auth/token", sandbox.api_url());
-    assert!(caller.http().post(url).json(&pair("a", "s")).timeout(Duration::from_millis(50)).send().await.is_err());
+    hang_up(&sandbox, caller.send_issue().await).await;
     let call = last_call(&sandbox).await;
     assert_eq!((call.effect, call.delivered), (None, false));
     assert_eq!(sandbox.heal_all(), 1);
@@ -259,9 +264,9 @@ async fn a_body_may_drip() {
     assert_eq!(delivery(&sandbox), (Delivery::Delivered, Delivery::Delivered));
 
     inject(&sandbox, Fault::new(Kind::Drip { pause_ms: 60_000 }));
-    let url = format!("{}/auth/token", sandbox.api_url());
-    let answer = caller.http().post(url).json(&pair("a", "s")).timeout(Duration::from_millis(100)).send().await;
-    assert!(answer.expect("the head is there").bytes().await.is_err());
+    let mut stream = caller.send_issue().await;
+    assert!(stream.read_u8().await.is_ok(), "the head is there");
+    drop(stream);
     assert!(!last_call(&sandbox).await.delivered);
     assert_eq!(delivery(&sandbox), (Delivery::Lost, Delivery::Lost));
 }
