@@ -219,3 +219,16 @@ async fn the_documents_name_every_flag_and_every_switch() {
         assert!(assumptions.contains(&format!("`{switch}`")), "docs/assumptions.md says nothing of {switch}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_can_be_started_and_stopped_on_any_thread() {
+    let task = tokio::spawn(async {
+        let mut sandbox = Sandbox::start(Config::default()).await.expect("it starts");
+        sandbox.admin().switch(|switches| switches.any_client = true).await.expect("it can be served");
+        sandbox.restart().await.expect("its ports were kept");
+        let kept = sandbox.switches().any_client;
+        sandbox.stop().await;
+        kept
+    });
+    assert!(task.await.expect("it ends"));
+}
