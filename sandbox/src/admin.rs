@@ -15,7 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{calls::CallRecord, faults::Fault, server::Handler, switches::Switches, truth::Truth, world::World};
+use crate::{calls::CallRecord, fault::Fault, server::Handler, switches::Switches, truth::Truth, world::World};
 
 /// What `GET /calls` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,20 +165,15 @@ async fn switches(State(world): State<World>) -> Json<Switches> {
 
 /// Changes the switches that the body names; the others stay.
 async fn switch(State(world): State<World>, Json(body): Json<Map<String, Value>>) -> Result<Json<Switches>, Refused> {
-    let merged = |switches: &Switches| -> Result<Switches, serde_json::Error> {
+    world.replace_switches(|switches| {
         let mut all = serde_json::to_value(switches)?;
         if let Value::Object(all) = &mut all {
-            all.extend(body.clone());
+            all.extend(body);
         }
-        serde_json::from_value(all)
-    };
-    let mut unreadable = None;
-    world.switch(|switches| match merged(switches) {
-        Ok(merged) => *switches = merged,
-        Err(error) => unreadable = Some(error.to_string()),
+        Ok(serde_json::from_value(all)?)
     })?;
     world.saved().await;
-    unreadable.map_or_else(|| Ok(Json(world.switches())), |error| Err(Refused(error)))
+    Ok(Json(world.switches()))
 }
 
 async fn done(world: &World, count: usize) -> Json<Count> {

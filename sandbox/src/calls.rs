@@ -70,6 +70,24 @@ impl CallRecord {
     pub fn is_processed(&self) -> bool {
         self.effect.is_some()
     }
+
+    /// One line. Tokens are named by their numbers, a client only if it got as far as a line: others may be anything.
+    pub(crate) fn log(&self) {
+        tracing::info!(
+            seq = self.seq,
+            call = self.call.word(),
+            client = self.line.and(self.client.as_deref()),
+            line = self.line,
+            refresh = self.refresh,
+            access = self.made.map(|made| made.access),
+            effect = self.effect.map(Effect::word),
+            fault = self.fault,
+            status = self.status,
+            delivered = self.delivered,
+            ms = self.finished_at.map(|at| at.since(self.started_at).as_millis() as u64),
+            "call"
+        );
+    }
 }
 
 /// What a call that was processed did.
@@ -162,5 +180,24 @@ impl Calls {
     pub(crate) fn after(&self, since: u64) -> impl Iterator<Item = &CallRecord> {
         let start = self.kept.partition_point(|call| call.seq <= since);
         self.kept.iter().skip(start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_calls_go_first_and_the_numbers_go_on() {
+        let mut calls = Calls::default();
+        for _ in 0..KEPT + 2 {
+            calls.begin(Call::Issue, UnixMillis(0));
+        }
+        assert_eq!(calls.last(), KEPT as u64 + 2);
+        assert_eq!(calls.after(0).next().map(|call| call.seq), Some(3));
+        assert_eq!(calls.after(KEPT as u64).map(|call| call.seq).collect::<Vec<_>>(), [KEPT as u64 + 1, KEPT as u64 + 2]);
+        assert!(calls.get_mut(2).is_none());
+        assert_eq!(calls.get_mut(3).map(|call| call.seq), Some(3));
+        assert!(calls.get_mut(KEPT as u64 + 3).is_none());
     }
 }

@@ -12,7 +12,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     admin::{CallList, ClientBody, Count, Injected, TokenBody},
     calls::{Call, CallRecord},
-    faults::{ActiveFault, Fault},
+    fault::Fault,
+    faults::ActiveFault,
     switches::Switches,
     truth::Truth,
 };
@@ -125,17 +126,13 @@ impl Admin {
 
     /// Waits until this holds of the truth, looking every 20 ms; a sandbox that cannot be reached does not end the waiting.
     /// `None`: it did not within `at_most`.
-    pub async fn wait_for<T>(&self, at_most: Duration, mut look: impl FnMut(&Truth) -> Option<T>) -> Option<T> {
-        let begun = Instant::now();
-        loop {
-            if let Some(seen) = self.truth().await.ok().and_then(|truth| look(&truth)) {
-                return Some(seen);
-            }
-            if begun.elapsed() >= at_most {
-                return None;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+    pub async fn wait_for<T>(&self, at_most: Duration, look: impl Fn(&Truth) -> Option<T>) -> Option<T> {
+        wait(at_most, || async { look(&self.truth().await.ok()?) }).await
+    }
+
+    /// The same of the calls after `mark`.
+    pub async fn wait_for_calls<T>(&self, at_most: Duration, mark: u64, look: impl Fn(&[CallRecord]) -> Option<T>) -> Option<T> {
+        wait(at_most, || async { look(&self.calls(mark).await.ok()?) }).await
     }
 
     async fn call_list(&self, since: u64) -> anyhow::Result<CallList> {
@@ -173,5 +170,18 @@ impl Admin {
         let mut url = self.root.clone();
         url.path_segments_mut().expect("an http URL has a path").clear().extend(path);
         url
+    }
+}
+
+async fn wait<T, F: Future<Output = Option<T>>>(at_most: Duration, look: impl Fn() -> F) -> Option<T> {
+    let begun = Instant::now();
+    loop {
+        if let Some(seen) = look().await {
+            return Some(seen);
+        }
+        if begun.elapsed() >= at_most {
+            return None;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::{
     calls::Call,
-    faults::Kind,
+    kind::Kind,
     outgoing::{Settlement, respond},
     reply::{Answer, Cut, Reply, reply},
     world::{Begun, World},
@@ -50,6 +50,7 @@ impl Request {
 }
 
 /// Carries a call out. `gone` returns when the caller has closed the connection; the call goes on all the same, except where it hangs.
+/// Whatever the caller gets to see is in the state file by then.
 pub(crate) async fn exchange(
     world: World,
     call: Call,
@@ -58,38 +59,39 @@ pub(crate) async fn exchange(
 ) -> Result<Response<Body>, Cut> {
     let Begun { seq, fault } = world.begin(call, request.as_ref());
     let settlement = Settlement::new(world.clone(), seq);
-    let Some((id, fault)) = fault else {
-        let ordinary = world.process(seq, request.as_ref(), None).await;
-        return Ok(respond(ordinary, world.server_clock(), Some(settlement)));
-    };
-    if !fault.delay.is_zero() {
-        tokio::time::sleep(fault.delay).await;
-    }
-    let hang = async {
-        tokio::select! {
-            () = world.healed(id) => Ok(()),
-            () = gone => Err(Cut::CLOSE),
+    let reply = match fault {
+        None => Reply::Answer(world.process(seq, request.as_ref(), None)),
+        Some((id, fault)) => {
+            let process = || world.process(seq, request.as_ref(), Some(&fault.kind));
+            let hang = async {
+                tokio::select! {
+                    () = world.healed(id) => Ok(()),
+                    () = gone => Err(Cut::CLOSE),
+                }
+            };
+            if !fault.delay.is_zero() {
+                tokio::time::sleep(fault.delay).await;
+            }
+            let ordinary = match (&fault.kind, fault.is_processed()) {
+                (Kind::Hang, false) => {
+                    hang.await?;
+                    Some(process())
+                }
+                (Kind::Hang, true) => {
+                    let ordinary = process();
+                    hang.await?;
+                    Some(ordinary)
+                }
+                (_, true) => Some(process()),
+                (_, false) => None,
+            };
+            reply(&fault.kind, ordinary, world.server_clock())
         }
     };
-    let ordinary = match (&fault.kind, fault.is_processed()) {
-        (Kind::Hang, false) => {
-            hang.await?;
-            Some(world.process(seq, request.as_ref(), Some(&fault.kind)).await)
-        }
-        (Kind::Hang, true) => {
-            let ordinary = world.process(seq, request.as_ref(), Some(&fault.kind)).await;
-            hang.await?;
-            Some(ordinary)
-        }
-        (kind, true) => Some(world.process(seq, request.as_ref(), Some(kind)).await),
-        (_, false) => None,
-    };
-    match reply(&fault.kind, ordinary, world.server_clock()) {
+    world.saved().await;
+    match reply {
         Reply::Answer(answer) => Ok(respond(answer, world.server_clock(), Some(settlement))),
-        Reply::Cut(cut) => {
-            drop(settlement);
-            Err(cut)
-        }
+        Reply::Cut(cut) => Err(cut), // and the settlement, dropped, says that nobody got anything
     }
 }
 

@@ -22,8 +22,11 @@ mod api;
 mod calls;
 mod client;
 mod exchange;
+mod fault;
 mod faults;
+mod kind;
 mod outgoing;
+mod ports;
 mod reply;
 mod sandbox;
 mod server;
@@ -38,7 +41,10 @@ mod world;
 pub use self::{
     calls::{Call, CallRecord, Effect, Made},
     client::Admin,
-    faults::{ActiveFault, Body, Fault, Kind, Which, Wrong},
+    fault::Fault,
+    faults::ActiveFault,
+    kind::{Body, Kind, Which, Wrong},
+    ports::Reservation,
     sandbox::{Addresses, Config, Sandbox},
     switches::{RejectionBody, Rotation, SecondIssue, Switches, TokenForm},
     time::{UnixMillis, parse_duration},

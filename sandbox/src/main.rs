@@ -1,6 +1,11 @@
 //! `revoiceit-sandbox`: a local Revoiceit auth API as a process of its own.
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Parser;
@@ -21,7 +26,7 @@ struct Args {
     /// Where the admin API listens; port 0 is a free one. Whoever reaches it sees every token
     #[arg(long, env = "REVOICEIT_SANDBOX_ADMIN_LISTEN", default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
     admin_listen: SocketAddr,
-    /// A client that may ask for tokens; repeatable, separated by commas in the variable
+    /// A client that may ask for tokens; repeatable, or separated by commas
     #[arg(long = "client", env = "REVOICEIT_SANDBOX_CLIENTS", value_parser = pair, value_delimiter = ',', hide_env_values = true, value_name = "ID=SECRET")]
     clients: Vec<(String, String)>,
     /// Accept every client, whatever its secret
@@ -72,7 +77,7 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let (config, log) = Args::parse().split();
     let filter = EnvFilter::try_new(&log).context("--log")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     calls::Effect,
-    faults::{Body, Kind, Which, Wrong},
+    kind::{Body, Kind, Which, Wrong},
     state::Done,
     switches::{RejectionBody, Switches},
     truth::Delivery,
@@ -132,11 +132,11 @@ impl Answer {
         Self { carries: Carries::WHOLE, ..Self::json(StatusCode::OK, &body.into()) }
     }
 
-    /// The bytes of this answer up to the middle of its body.
+    /// The bytes of this answer up to the middle of its body; something is always missing.
     fn first_half(&self, date: SystemTime) -> Vec<u8> {
         let mut bytes = format!("HTTP/1.1 {}\r\ncontent-type: application/json\r\n", self.status).into_bytes();
         let date = httpdate::fmt_http_date(date);
-        bytes.extend(format!("content-length: {}\r\ndate: {date}\r\n\r\n", self.body.len()).into_bytes());
+        bytes.extend(format!("content-length: {}\r\ndate: {date}\r\n\r\n", self.body.len().max(1)).into_bytes());
         bytes.extend_from_slice(&self.body[..self.body.len() / 2]);
         bytes
     }
@@ -164,6 +164,7 @@ fn status(code: u16, body: &Body) -> Answer {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let reason = status.canonical_reason().unwrap_or("As ordered");
     match body {
+        _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Answer::empty(status), // they cannot have one
         Body::Json => Answer::message(status, reason),
         Body::Text => Answer::of(status, "text/plain", format!("{reason}\n")),
         Body::Html => Answer::html(status),
@@ -172,8 +173,8 @@ fn status(code: u16, body: &Body) -> Answer {
     }
 }
 
-/// Makes one or both tokens of a 200 unusable. A refresh token is put into an answer that had none, since a server that does so exists
-/// as soon as this operator meets it.
+/// Makes one or both tokens of a 200 unusable. The field is put in where it was not, so that a refresh that does not rotate can answer
+/// with a refresh token that is empty.
 fn spoil(mut answer: Answer, which: Which, how: Wrong) -> Answer {
     if answer.status != StatusCode::OK {
         return answer;

@@ -18,6 +18,7 @@ use crate::{
     admin,
     api::{self, Until},
     client::Admin,
+    ports::Reservation,
     server::serve,
     store,
     switches::Switches,
@@ -93,6 +94,8 @@ pub struct Sandbox {
     servers: Option<Servers>,
     /// Keeps the state file, if there is one.
     keeper: JoinSet<anyhow::Error>,
+    /// So that they are still free at a restart.
+    _ports: [Reservation; 2],
 }
 
 /// What runs between a start and a stop.
@@ -110,6 +113,9 @@ impl Sandbox {
     /// A port is taken, the state file cannot be read, or the switches cannot be served.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let Config { api, admin, clients, switches, state } = config;
+        let reserve = |address: SocketAddr| Reservation::of(address).with_context(|| format!("listening on {address}"));
+        let ports = [reserve(api)?, reserve(admin)?];
+        let addresses = Addresses { api: ports[0].address()?, admin: ports[1].address()? };
         let saved = state.as_deref().map(store::load).transpose()?.flatten();
         let world = World::new(saved.map_or_else(|| Inner::new(switches), Ok)?);
         for (id, secret) in clients {
@@ -117,11 +123,11 @@ impl Sandbox {
         }
         let mut keeper = JoinSet::new();
         if let Some(path) = state {
-            world.save(&path).await?;
-            keeper.spawn(world.clone().keep_saved(path));
+            store::save(&world, &path).await?;
+            keeper.spawn(store::keep_saved(world.clone(), path));
         }
-        let (servers, addresses) = Servers::start(&world, Addresses { api, admin }).await?;
-        Ok(Self { world, addresses, servers: Some(servers), keeper })
+        let servers = Servers::start(&world, addresses).await?;
+        Ok(Self { world, addresses, servers: Some(servers), keeper, _ports: ports })
     }
 
     /// Where it listens, also while it is stopped.
@@ -156,20 +162,29 @@ impl Sandbox {
     /// Stops it and starts it again on the same ports, with all that it knows.
     ///
     /// # Errors
-    /// Somebody else has taken a port meanwhile.
+    /// Those of the operating system; its ports were kept for it.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.stop().await;
-        let (servers, _) = Servers::start(&self.world, self.addresses).await?;
-        self.servers = Some(servers);
+        self.servers = Some(Servers::start(&self.world, self.addresses).await?);
         Ok(())
     }
 
     /// Returns only when it cannot go on, with the reason.
     pub async fn failed(&mut self) -> anyhow::Error {
-        match self.keeper.join_next().await {
-            Some(Ok(error)) => error,
-            Some(Err(error)) => error.into(),
-            None => std::future::pending().await,
+        let Self { keeper, servers, .. } = self;
+        let server = async {
+            match servers {
+                Some(servers) => servers.tasks.join_next().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            Some(ended) = keeper.join_next() => ended.unwrap_or_else(anyhow::Error::from),
+            Some(ended) = server => match ended {
+                Ok(()) => anyhow::anyhow!("a server ended by itself"),
+                Err(error) => error.into(),
+            },
+            else => std::future::pending().await,
         }
     }
 }
@@ -183,15 +198,14 @@ impl Deref for Sandbox {
 }
 
 impl Servers {
-    async fn start(world: &World, at: Addresses) -> anyhow::Result<(Self, Addresses)> {
+    async fn start(world: &World, at: Addresses) -> anyhow::Result<Self> {
         let bind = async |address: SocketAddr| TcpListener::bind(address).await.with_context(|| format!("listening on {address}"));
         let (api, admin) = (bind(at.api).await?, bind(at.admin).await?);
-        let addresses = Addresses { api: api.local_addr()?, admin: admin.local_addr()? };
         let (stop, stopped) = watch::channel(false);
         let (working, at_work) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(api, api::handler(world.clone(), Until { stopped, working })));
         tasks.spawn(serve(admin, admin::handler(world)));
-        Ok((Self { tasks, stop, at_work }, addresses))
+        Ok(Self { tasks, stop, at_work })
     }
 }

@@ -260,3 +260,62 @@ impl From<Stored> for State {
         Self { clients, lines, checks, index }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::truth::LineState;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const START: UnixMillis = UnixMillis(1_000_000);
+
+    /// A world with the client `a`, and the tokens of its first line.
+    fn state() -> (State, String, String) {
+        let mut state = State::default();
+        state.add_client("a", "s");
+        let done = state.issue("a", "s", &Switches::default(), START);
+        (state, done.access.expect("it was issued"), done.refresh.expect("it was issued"))
+    }
+
+    #[test]
+    fn an_access_token_is_valid_until_its_hour_is_over_and_not_a_millisecond_longer() {
+        let (mut state, access, refresh) = state();
+        state.revoke(&refresh, &Switches::default(), START);
+        assert!(state.check(&access, (START + HOUR).offset(-1)).is_some());
+        assert!(state.check(&access, START + HOUR).is_none());
+        assert!(state.check(&access, START.offset(-1)).is_none(), "nor before it was issued");
+    }
+
+    #[test]
+    fn a_line_that_rotated_is_live_as_long_as_one_of_its_tokens_is() {
+        let (mut state, _, first) = state();
+        let rotates = Switches { rotation: Rotation::OldLives, ..Switches::default() };
+        let second = state.refresh(&first, &rotates, START + HOUR).refresh.expect("it rotates");
+        for (token, expected) in [(&first, LineState::Live), (&second, LineState::Revoked)] {
+            assert_eq!(state.revoke(token, &rotates, START + HOUR).effect, Effect::Revoked);
+            assert_eq!(state.truth(START).lines[0].state(), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_its_last_token_came_to() {
+        let (mut state, _, first) = state();
+        let rotates = Switches { rotation: Rotation::OldDies, ..Switches::default() };
+        let second = state.refresh(&first, &rotates, START + HOUR).refresh.expect("it rotates");
+        assert_eq!(state.refresh(&first, &rotates, START + HOUR).effect, Effect::Rejected);
+        assert!(state.kill_token(&second, START + HOUR));
+        assert_eq!(state.truth(START).lines[0].state(), LineState::Dead);
+    }
+
+    #[test]
+    fn what_is_saved_and_read_back_is_the_same_and_its_tokens_are_found() {
+        let (state, access, refresh) = state();
+        let saved = serde_json::to_string(&state).expect("it can be written");
+        let mut read: State = serde_json::from_str(&saved).expect("it can be read");
+        assert_eq!(read.truth(START), state.truth(START));
+        assert!(read.check(&access, START).is_some());
+        assert_eq!(read.refresh(&refresh, &Switches::default(), START).effect, Effect::Refreshed);
+    }
+}

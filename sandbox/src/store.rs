@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 
-use crate::world::Inner;
+use crate::world::{Inner, World};
 
 /// Reads a state file. `None`: there is none yet.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Option<Inner>> {
@@ -22,10 +22,26 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Option<Inner>> {
     Ok(Some(inner))
 }
 
-/// Replaces a state file. Outlives this process being killed, not the machine: nothing is flushed to the disk.
-pub(crate) async fn save(path: &Path, bytes: Vec<u8>) -> anyhow::Result<()> {
-    let path = path.to_owned();
-    tokio::task::spawn_blocking(move || replace(&path, &bytes)).await?
+/// Replaces a state file once. Outlives this process being killed, not the machine: nothing is flushed to the disk.
+pub(crate) async fn save(world: &World, path: &Path) -> anyhow::Result<()> {
+    let (version, bytes) = world.snapshot();
+    let (path, bytes) = (path.to_owned(), bytes?);
+    tokio::task::spawn_blocking(move || replace(&path, &bytes)).await??;
+    world.is_saved(version);
+    Ok(())
+}
+
+/// Replaces a state file after every change; changes that come meanwhile share the next write. Returns only when that fails.
+///
+/// Each write is of everything: this is for tests of kills and for staging, not for benchmarks.
+pub(crate) async fn keep_saved(world: World, path: PathBuf) -> anyhow::Error {
+    let mut changes = world.changes();
+    while changes.changed().await.is_ok() {
+        if let Err(error) = save(&world, &path).await {
+            return error;
+        }
+    }
+    anyhow::anyhow!("nobody can change anything any more")
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

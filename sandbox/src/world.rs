@@ -1,11 +1,7 @@
 //! The one Revoiceit that all sockets talk about: tokens, faults, switches and calls. It outlives the servers.
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -15,10 +11,11 @@ use tokio::sync::watch;
 use crate::{
     calls::{Call, CallRecord, Calls, Effect},
     exchange::Request,
-    faults::{ActiveFault, Fault, Faults, Kind},
+    fault::Fault,
+    faults::{ActiveFault, Faults},
+    kind::Kind,
     reply::{Answer, Carries},
     state::{Done, State},
-    store,
     switches::{Rotation, Switches},
     time::UnixMillis,
     truth::{AccessToken, Line, Truth},
@@ -35,9 +32,8 @@ struct Shared {
     inner: Mutex<Inner>,
     /// Counts the changes; sent while the lock is held, so it never runs behind what can be seen.
     version: watch::Sender<u64>,
-    /// Up to which change all is in the state file.
+    /// Up to which change all is in the state file; every change, while there is none.
     saved: watch::Sender<u64>,
-    has_file: AtomicBool,
 }
 
 /// All there is; what the state file holds.
@@ -142,43 +138,44 @@ impl World {
     /// # Errors
     /// The switches ask for something that cannot be served, in words; nothing is changed.
     pub fn switch(&self, change: impl FnOnce(&mut Switches)) -> anyhow::Result<()> {
-        self.change(|inner| {
-            let mut switches = inner.switches.clone();
+        self.replace_switches(|switches| {
+            let mut switches = switches.clone();
             change(&mut switches);
-            switches.check().map_err(anyhow::Error::msg)?;
-            inner.switches = switches;
-            Ok(())
+            Ok(switches)
         })
     }
 
     /// Waits until this holds, looking again after every change. `None`: it did not within `at_most`.
     pub async fn wait_for<T>(&self, at_most: Duration, mut look: impl FnMut(&Self) -> Option<T>) -> Option<T> {
-        let mut changes = self.shared.version.subscribe();
+        let mut changes = self.changes();
         let seen = async {
-            loop {
-                changes.mark_unchanged();
-                if let Some(seen) = look(self) {
+            while changes.changed().await.is_ok() {
+                let seen = look(self);
+                if seen.is_some() {
                     return seen;
                 }
-                if changes.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
             }
+            None
         };
-        tokio::time::timeout(at_most, seen).await.ok()
+        tokio::time::timeout(at_most, seen).await.ok().flatten()
     }
 }
 
 /// For the sockets.
 impl World {
     pub(crate) fn new(inner: Inner) -> Self {
-        let shared = Shared {
-            inner: Mutex::new(inner),
-            version: watch::Sender::new(0),
-            saved: watch::Sender::new(0),
-            has_file: AtomicBool::new(false),
-        };
+        let shared = Shared { inner: Mutex::new(inner), version: watch::Sender::new(0), saved: watch::Sender::new(u64::MAX) };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Puts other switches in place of those that are there, if they can be served.
+    pub(crate) fn replace_switches(&self, other: impl FnOnce(&Switches) -> anyhow::Result<Switches>) -> anyhow::Result<()> {
+        self.change(|inner| {
+            let switches = other(&inner.switches)?;
+            switches.check().map_err(anyhow::Error::msg)?;
+            inner.switches = switches;
+            Ok(())
+        })
     }
 
     /// The number of the last call, and the calls after `mark`, at one moment.
@@ -214,10 +211,9 @@ impl World {
         UnixMillis::now().offset(self.look(|inner| inner.switches.clock_offset_ms)).into()
     }
 
-    /// Lets a call do its work, and says what the documented answer is. On return, it is in the state file.
-    /// No request: its body was not what the document asks for.
-    pub(crate) async fn process(&self, seq: u64, request: Option<&Request>, kind: Option<&Kind>) -> Answer {
-        let answer = self.change(|inner| {
+    /// Lets a call do its work, and says what the documented answer is. No request: its body was not what the document asks for.
+    pub(crate) fn process(&self, seq: u64, request: Option<&Request>, kind: Option<&Kind>) -> Answer {
+        self.change(|inner| {
             let now = UnixMillis::now();
             let mut switches = inner.switches.clone();
             match (kind, request) {
@@ -241,9 +237,7 @@ impl World {
                 record.line = record.line.or(done.made.map(|made| made.line));
             }
             Answer::documented(&done, &switches)
-        });
-        self.saved().await;
-        answer
+        })
     }
 
     /// Closes the record of a call. `carries`: the answer went out whole.
@@ -257,7 +251,7 @@ impl World {
                 let Carries { access, refresh } = carries.unwrap_or(Carries::LOST);
                 inner.state.settle(made, access, refresh);
             }
-            log(record);
+            record.log();
         });
     }
 
@@ -271,43 +265,31 @@ impl World {
 
     /// Returns when this fault is no longer in force.
     pub(crate) async fn healed(&self, id: u64) {
-        let mut changes = self.shared.version.subscribe();
-        while self.look(|inner| inner.faults.is_active(id)) {
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
+        let mut changes = self.changes();
+        while changes.changed().await.is_ok() && self.look(|inner| inner.faults.is_active(id)) {}
     }
 
     /// Returns when all that was changed so far is in the state file; at once if there is none.
     pub(crate) async fn saved(&self) {
-        if self.shared.has_file.load(Ordering::Relaxed) {
-            let version = *self.shared.version.borrow();
-            let _ = self.shared.saved.subscribe().wait_for(|saved| *saved >= version).await;
-        }
+        let version = *self.shared.version.borrow();
+        let _ = self.shared.saved.subscribe().wait_for(|saved| *saved >= version).await;
     }
 
-    /// Writes the state file once, and from then on [`saved`](Self::saved) waits for [`keep_saved`](Self::keep_saved).
-    pub(crate) async fn save(&self, path: &Path) -> anyhow::Result<()> {
-        let (version, bytes) = self.look(|inner| (*self.shared.version.borrow(), serde_json::to_vec(&*inner)));
-        store::save(path, bytes?).await?;
+    /// All there is as JSON, and up to which change.
+    pub(crate) fn snapshot(&self) -> (u64, serde_json::Result<Vec<u8>>) {
+        self.look(|inner| (*self.shared.version.borrow(), serde_json::to_vec(&*inner)))
+    }
+
+    /// All up to this change is in the state file; from the first time on, [`saved`](Self::saved) waits.
+    pub(crate) fn is_saved(&self, version: u64) {
         self.shared.saved.send_replace(version);
-        self.shared.has_file.store(true, Ordering::Relaxed);
-        Ok(())
     }
 
-    /// Writes the state file after every change; changes that come meanwhile share the next write. Returns only when that fails.
-    pub(crate) async fn keep_saved(self, path: PathBuf) -> anyhow::Error {
+    /// Tells of changes, the ones before included.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         let mut changes = self.shared.version.subscribe();
         changes.mark_changed();
-        loop {
-            if changes.changed().await.is_err() {
-                return anyhow::anyhow!("the world has ended");
-            }
-            if let Err(error) = self.save(&path).await {
-                return error;
-            }
-        }
+        changes
     }
 
     fn look<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> T {
@@ -328,22 +310,4 @@ impl Inner {
         switches.check().map_err(anyhow::Error::msg)?;
         Ok(Self { switches, ..Self::default() })
     }
-}
-
-/// One line a call. Tokens are named by their numbers, a client only if it got as far as a line.
-fn log(record: &CallRecord) {
-    tracing::info!(
-        seq = record.seq,
-        call = record.call.word(),
-        client = record.line.and(record.client.as_deref()),
-        line = record.line,
-        refresh = record.refresh,
-        access = record.made.map(|made| made.access),
-        effect = record.effect.map(Effect::word),
-        fault = record.fault,
-        status = record.status,
-        delivered = record.delivered,
-        ms = record.finished_at.map(|at| at.since(record.started_at).as_millis() as u64),
-        "call"
-    );
 }

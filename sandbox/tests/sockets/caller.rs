@@ -70,13 +70,19 @@ impl Caller {
         Tokens { access: text(&body, "accessToken"), refresh: text(&body, "refreshToken") }
     }
 
-    /// Sends an issue as bytes, and what came back until the connection ended, and how it ended.
-    pub(crate) async fn raw_issue(&self) -> (Vec<u8>, io::Result<()>) {
+    /// Sends an issue as bytes. Dropping what comes back is a caller that hangs up.
+    pub(crate) async fn send_issue(&self) -> TcpStream {
         let body = pair("a", "s").to_string();
         let mut stream = TcpStream::connect(self.api).await.expect("it listens");
         let head =
             format!("POST /auth/token HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all((head + &body).as_bytes()).await.expect("it reads");
+        stream
+    }
+
+    /// Sends an issue as bytes, and what came back until the connection ended, and how it ended.
+    pub(crate) async fn raw_issue(&self) -> (Vec<u8>, io::Result<()>) {
+        let mut stream = self.send_issue().await;
         let mut bytes = Vec::new();
         let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the connection ends");
         (bytes, ended.map(drop))
