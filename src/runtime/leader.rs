@@ -167,6 +167,9 @@ pub struct Elector<L> {
     seen: Option<Sighting>,
     valid_until: Option<Instant>,
     state: watch::Sender<State>,
+    /// Whom it was said that we stand by for.
+    stood_by: Option<String>,
+    /// The trouble that was told of and is not over.
     told: Option<String>,
 }
 
@@ -176,7 +179,7 @@ impl<L: Leases> Elector<L> {
     /// [`identity::lease_identity`]: super::identity::lease_identity
     pub fn new(lease: L, me: impl Into<String>, timing: Timing) -> (Self, Leadership) {
         let (state, receiver) = watch::channel(State::Standby);
-        let elector = Self { lease, me: me.into(), timing, seen: None, valid_until: None, state, told: None };
+        let elector = Self { lease, me: me.into(), timing, seen: None, valid_until: None, state, stood_by: None, told: None };
         (elector, Leadership { state: receiver })
     }
 
@@ -229,11 +232,14 @@ impl<L: Leases> Elector<L> {
         let seen = self.seen.as_ref();
         let decision = lease::decide(&self.me, seen, now, &self.timing);
         if decision == Decision::Wait {
-            let holder = seen.and_then(Sighting::holder).unwrap_or_default().to_owned();
+            let holder = seen.and_then(Sighting::holder).map(str::to_owned);
             if self.valid_until.is_some() {
-                return Err(Trouble::Lost(Lost::Taken { holder }));
+                return Err(Trouble::Lost(Lost::Taken { holder: holder.unwrap_or_default() }));
             }
-            tracing::debug!(holder, "standing by");
+            if holder != self.stood_by {
+                info!(leader = holder, "standing by");
+                self.stood_by = holder;
+            }
             return Ok(());
         }
 
@@ -317,5 +323,4 @@ async fn at(time: Option<Instant>) {
 }
 
 #[cfg(test)]
-#[path = "leader_tests.rs"]
 mod tests;
