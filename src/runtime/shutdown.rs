@@ -18,6 +18,10 @@ use super::describe::chain;
 /// How long services may take to end once the work is done.
 const SERVICES: Duration = Duration::from_secs(2);
 
+/// A signal that comes so soon after the first is taken for the same one: `timeout` and some shells send it to the process
+/// and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
 /// Why the process has to end although nobody asked it to, or could not end as it should.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
@@ -198,11 +202,16 @@ pub fn on_signals() -> io::Result<CancellationToken> {
 
 async fn obey(mut next: impl AsyncFnMut() -> (&'static str, i32), stop: CancellationToken, exit: impl FnOnce(i32)) {
     let (signal, _) = next().await;
+    let first = Instant::now();
     info!(signal, "stopping; a second signal ends the process at once");
     stop.cancel();
-    let (signal, code) = next().await;
-    warn!(signal, "ending at once");
-    exit(code);
+    loop {
+        let (signal, code) = next().await;
+        if first.elapsed() >= SAME_SIGNAL {
+            warn!(signal, "ending at once");
+            return exit(code);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -294,12 +303,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_second_signal_ends_the_process_at_once() {
         let stop = CancellationToken::new();
-        let signals = RefCell::new(vec![("SIGINT", 130), ("SIGTERM", 143)]);
+        // When, in milliseconds, and which. The second comes too soon to be meant.
+        let signals = RefCell::new(vec![(2_000, "SIGINT", 130), (20, "SIGTERM", 143), (0, "SIGTERM", 143)]);
         let next = async || {
-            if signals.borrow().len() == 1 {
-                assert!(stop.is_cancelled());
-            }
-            signals.borrow_mut().pop().expect("two are enough")
+            assert_eq!(stop.is_cancelled(), signals.borrow().len() < 3);
+            let (after, signal, code) = signals.borrow_mut().pop().expect("three are enough");
+            sleep(Duration::from_millis(after)).await;
+            (signal, code)
         };
         let exited = Cell::new(None);
         obey(next, stop.clone(), |code| exited.set(Some(code))).await;

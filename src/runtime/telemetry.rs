@@ -113,6 +113,8 @@ impl Ceiling {
             // A CA that is not re-read, and certificates that are not checked: worth a warning, and only the path is told.
             ("kube_client::client::tls", LevelFilter::WARN),
             ("kube_client::client", LevelFilter::OFF),
+            // An error for each connection that fails, which its caller gets as well.
+            ("rustls_platform_verifier", LevelFilter::OFF),
         ];
         let above = |path: &str| target.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
         entries.into_iter().find(|(path, _)| above(path)).map_or(LevelFilter::WARN, |(_, level)| level)
