@@ -163,7 +163,8 @@ impl Model {
                 self.violated("I5", "a finalizer, and no ledger");
             }
         }
-        let covered = world.ledgers.iter().flatten().map(|record| record.lost + u8::from(record.intent.is_some())).sum::<u8>() + world.tally.told;
+        let covered =
+            world.ledgers.iter().flatten().map(|record| record.lost + u8::from(record.intent.is_some())).sum::<u8>() + world.tally.told;
         if uncovered(state) > covered {
             self.violated("I1", "a refresh token is alive, and nobody has it or counts it");
         }

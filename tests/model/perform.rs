@@ -66,7 +66,9 @@ impl Model {
             Act::Tell => Came::Told,
             Act::Issue { until } if until < 0 => Came::Issued(Err(Failure::NotSent)),
             Act::Issue { .. } => Came::Issued(self.issue(state, replica, &pass, outcome)),
-            Act::Refresh { revision, token } => Came::Refreshed { of: revision, answer: self.refresh(state, replica, &pass, token, outcome) },
+            Act::Refresh { revision, token } => {
+                Came::Refreshed { of: revision, answer: self.refresh(state, replica, &pass, token, outcome) }
+            }
             Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, which, token, outcome) },
             write => return self.write(state, replica, &pass, write, outcome),
         };

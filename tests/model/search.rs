@@ -95,7 +95,15 @@ impl Search {
                 break;
             }
         }
-        Found { states: parents.len(), transitions, depth, questions: self.model.brain.asked(), time: began.elapsed(), is_whole, counterexample }
+        Found {
+            states: parents.len(),
+            transitions,
+            depth,
+            questions: self.model.brain.asked(),
+            time: began.elapsed(),
+            is_whole,
+            counterexample,
+        }
     }
 
     /// How a state comes about, and what its step of that number does.

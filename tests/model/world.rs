@@ -204,13 +204,33 @@ pub(crate) struct Late {
 /// A write as the API server gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Write {
-    Target { name: u8, owner: u8, content: u8, creates: bool },
-    DeleteTarget { name: u8 },
-    Ledger { uid: u8, record: Record, creates: bool, counts_loss: bool },
-    DeleteLedger { uid: u8, told: bool },
-    Claim { uid: u8 },
+    Target {
+        name: u8,
+        owner: u8,
+        content: u8,
+        creates: bool,
+    },
+    DeleteTarget {
+        name: u8,
+    },
+    Ledger {
+        uid: u8,
+        record: Record,
+        creates: bool,
+        counts_loss: bool,
+    },
+    DeleteLedger {
+        uid: u8,
+        told: bool,
+    },
+    Claim {
+        uid: u8,
+    },
     /// The pass may not write the ledger, so it cannot close it.
-    Release { uid: u8, is_denied: bool },
+    Release {
+        uid: u8,
+        is_denied: bool,
+    },
 }
 
 /// What the invariants are counted with. Balances only, so that histories with the same balance are the same state.

@@ -44,7 +44,11 @@ impl Codec {
         });
         Self {
             policy: Arc::new(policy),
-            place: Arc::new(Place { operator_namespace: OPERATOR_NAMESPACE.into(), home: "home".into(), issuer: "https://revoiceit.test".into() }),
+            place: Arc::new(Place {
+                operator_namespace: OPERATOR_NAMESPACE.into(),
+                home: "home".into(),
+                issuer: "https://revoiceit.test".into(),
+            }),
             id: Arc::new(ResourceId { namespace: "tenant".into(), name: "speech".into(), uid: UID.into() }),
             template: serde_json::from_value(spec).expect("a spec"),
             pairs: (0..=BAD_PAIR).map(|pair| (Digest::of_pair(&credentials(pair)), pair)).collect(),

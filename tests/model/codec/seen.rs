@@ -16,7 +16,9 @@ use super::{
     refresh_token, request, resource_object, target_name, time, version,
 };
 use crate::{
-    sight::{Called, Came, Failure, Hand, LedgerSight, Owner, Reading, ResourceSight, Seen, Sighted, SourceSight, Spent, TargetSight, Which},
+    sight::{
+        Called, Came, Failure, Hand, LedgerSight, Owner, Reading, ResourceSight, Seen, Sighted, SourceSight, Spent, TargetSight, Which,
+    },
     world::{Credentials, Held, Intent, IntentCall, NAMES, Record, Resource, Stamp, Time},
 };
 
@@ -120,7 +122,11 @@ impl Codec {
             Came::Refreshed { of, answer } => answered(real::Answer::Refresh(
                 of.into(),
                 answer
-                    .map(|(access, rotated)| Refreshed { access: access_token(access), rotated: rotated.map(refresh_token), lifetime: None })
+                    .map(|(access, rotated)| Refreshed {
+                        access: access_token(access),
+                        rotated: rotated.map(refresh_token),
+                        lifetime: None,
+                    })
                     .map_err(real_failure),
             )),
             Came::Revoked { which, answer } => {
