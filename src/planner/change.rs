@@ -145,7 +145,9 @@ impl Record {
     /// The successor takes the place of the line in use, which is kept until nobody can be using its last access token.
     fn begin_line(&mut self, policy: &Policy, issued: &Issued, sent_at: Timestamp, source: &Digest, source_version: &Version) {
         if let Some(old) = self.live.take() {
-            self.retire(old.revision, old.refresh, old.expires_at, Some(old.sent_at));
+            // A line that Revoiceit has rejected already is unknown to it, and no news to anybody.
+            let was_rejected = self.failed_refresh.as_ref().is_some_and(|failed| failed.class == FailureClass::Rejected);
+            self.retire(old.revision, old.refresh, old.expires_at, (!was_rejected).then_some(old.sent_at));
         }
         self.live = Some(Live {
             revision: self.take_revision(),
