@@ -24,7 +24,7 @@ build: ## Builds all programs
 
 .PHONY: cluster
 cluster: ## Builds Kubernetes for the tests: once, about eight minutes on two cores
-	tests/cluster/build.sh
+	@tests/cluster/build.sh >/dev/null
 
 .PHONY: test
 test: cluster build ## Runs all tests, those against a real Kubernetes too
@@ -49,8 +49,9 @@ fmt: ## Formats the code
 	cd tests/cluster && gofmt -w .
 
 .PHONY: generate
-generate: ## Makes the CRD, the reference and deploy/install.yaml anew from the code
+generate: cluster ## Makes the CRD, the reference and deploy/install.yaml anew from the code
 	UPDATE=1 cargo test --locked --quiet --test generated
+	"$$(tests/cluster/build.sh)" kubectl kustomize deploy/kustomize >deploy/install.yaml
 
 .PHONY: crd
 crd: ## Prints the CRD

@@ -14,7 +14,7 @@ use crate::{
     planner::{Place, Policy},
     revoiceit::{HttpAuth, Options},
     runtime::{
-        admin::{Admin, Liveness, Readiness},
+        admin::{Admin, Liveness, Readiness, Told},
         client::{Cluster, Purpose, install_tls_provider},
         describe::describe,
         identity,
@@ -54,7 +54,8 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     let (readiness, liveness, metrics) = (Readiness::default(), Liveness::default(), Arc::new(Metrics::new()));
     let admin = Admin::bind(args.listen).await?;
     let found_namespace = readiness.register("the operator's own namespace (is the API server reachable?)");
-    tasks.spawn_service("admin server", admin.serve(readiness.clone(), liveness.clone(), metrics.clone(), tasks.work_done().clone()));
+    let told = Told { readiness: readiness.clone(), liveness: liveness.clone(), metrics: metrics.clone() };
+    tasks.spawn_service("admin server", admin.serve(told, tasks.work_done().clone()));
 
     let auth = auth(args, &metrics)?;
     let Some(home) = home(&calls, &operator_namespace, &stop).await? else { return Ok(tasks.run(LAST_SAVES).await?) };

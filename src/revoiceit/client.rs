@@ -76,7 +76,7 @@ impl HttpAuth {
         let result = judge(exchange.reply());
         let outcome = result.as_ref().map_or_else(Failure::as_str, Success::as_str);
         let Exchange { status, server_date, answered_at, error, .. } = exchange;
-        let (call_name, elapsed_ms) = (call.as_str(), elapsed.as_millis());
+        let (call_name, elapsed_ms) = (call.as_str(), elapsed.as_millis() as u64);
         match result {
             Ok(_) => tracing::info!(call = call_name, outcome, status, elapsed_ms, "Revoiceit call"),
             Err(_) => tracing::warn!(call = call_name, outcome, status, elapsed_ms, error, "Revoiceit call failed"),

@@ -16,6 +16,7 @@ use super::{
 mod answers;
 mod logs;
 mod process;
+mod sandbox;
 mod tls;
 mod transport;
 
@@ -40,13 +41,12 @@ fn options(api_url: impl Into<String>) -> Options {
 }
 
 fn client(server: &RawServer) -> HttpAuth {
-    HttpAuth::new(options(format!("http://{}", server.addr))).expect("good options")
+    HttpAuth::new(options(server.url())).expect("good options")
 }
 
-/// One that gives up soon, for servers that hang. Half of it is for connecting.
-fn impatient_client(server: &RawServer) -> HttpAuth {
-    let options = Options { timeout: Duration::from_millis(400), ..options(format!("http://{}", server.addr)) };
-    HttpAuth::new(options).expect("good options")
+/// One that gives up soon, for servers that hang. Half of it is for connecting, on a machine that may be busy.
+fn impatient_client(api_url: impl Into<String>) -> HttpAuth {
+    HttpAuth::new(Options { timeout: Duration::from_secs(1), ..options(api_url) }).expect("good options")
 }
 
 /// A file that goes with its test.

@@ -88,6 +88,11 @@ impl RawServer {
         Self { addr, seen }
     }
 
+    /// Its URL without TLS.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
     /// All requests that were read, each with head and body.
     pub(super) fn requests(&self) -> Vec<String> {
         self.seen.requests.lock().expect("not poisoned").clone()

@@ -151,11 +151,15 @@ pub struct Admin {
     listener: TcpListener,
 }
 
-#[derive(Clone)]
-struct Shared {
-    readiness: Readiness,
-    liveness: Liveness,
-    metrics: Arc<Metrics>,
+/// What the admin server tells.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// For `/readyz`.
+    pub readiness: Readiness,
+    /// For `/livez`.
+    pub liveness: Liveness,
+    /// For `/metrics`.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Admin {
@@ -171,21 +175,18 @@ impl Admin {
     }
 
     /// Serves until `stop` is cancelled and the answers that are under way have been sent, for one second at most.
-    pub async fn serve(self, readiness: Readiness, liveness: Liveness, metrics: Arc<Metrics>, stop: CancellationToken) -> io::Result<()> {
+    pub async fn serve(self, told: Told, stop: CancellationToken) -> io::Result<()> {
         info!(address = %self.local_addr()?, "admin server listens");
-        let router = Router::new()
-            .route("/livez", get(livez))
-            .route("/readyz", get(readyz))
-            .route("/metrics", get(scrape))
-            .with_state(Shared { readiness, liveness: liveness.clone(), metrics });
         // A task of its own: it needs a free worker and a timer that works, as everything else does.
-        let pulse = liveness.register("executor", EXECUTOR_PATIENCE);
+        let pulse = told.liveness.register("executor", EXECUTOR_PATIENCE);
         let _executor = AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
                 pulse.beat();
                 tokio::time::sleep(EXECUTOR_TURNS).await;
             }
         }));
+        let router =
+            Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).route("/metrics", get(scrape)).with_state(told);
         let too_long = async {
             stop.cancelled().await;
             tokio::time::sleep(LAST_ANSWERS).await;
@@ -197,12 +198,12 @@ impl Admin {
     }
 }
 
-async fn livez(State(shared): State<Shared>) -> impl IntoResponse {
-    verdict("stuck", shared.liveness.stuck().into_iter().map(|(name, silent)| format!("{name}, for {}s", silent.as_secs())))
+async fn livez(State(told): State<Told>) -> impl IntoResponse {
+    verdict("stuck", told.liveness.stuck().into_iter().map(|(name, silent)| format!("{name}, for {}s", silent.as_secs())))
 }
 
-async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
-    verdict("missing", shared.readiness.missing().into_iter())
+async fn readyz(State(told): State<Told>) -> impl IntoResponse {
+    verdict("missing", told.readiness.missing().into_iter())
 }
 
 fn verdict(what: &str, faults: impl Iterator<Item = impl Display>) -> (StatusCode, String) {
@@ -213,8 +214,8 @@ fn verdict(what: &str, faults: impl Iterator<Item = impl Display>) -> (StatusCod
     if text.is_empty() { (StatusCode::OK, "ok\n".into()) } else { (StatusCode::SERVICE_UNAVAILABLE, text) }
 }
 
-async fn scrape(State(shared): State<Shared>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, OPENMETRICS)], shared.metrics.encode())
+async fn scrape(State(told): State<Told>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, OPENMETRICS)], told.metrics.encode())
 }
 
 #[cfg(test)]
@@ -239,7 +240,8 @@ mod tests {
         let admin = Admin::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
         let address = admin.local_addr().expect("bound");
         let (readiness, liveness, stop) = (Readiness::default(), Liveness::default(), CancellationToken::new());
-        let serve = admin.serve(readiness.clone(), liveness.clone(), Arc::new(Metrics::new()), stop.clone());
+        let told = Told { readiness: readiness.clone(), liveness: liveness.clone(), metrics: Arc::new(Metrics::new()) };
+        let serve = admin.serve(told, stop.clone());
         Running { address, readiness, liveness, stop, served: tokio::spawn(serve) }
     }
 

@@ -76,6 +76,12 @@ pub enum ClusterError {
     /// A proxy that is not supported. Its address may hold a password and is not shown.
     #[error("the proxy for the Kubernetes API, from HTTPS_PROXY or proxy-url in the kubeconfig, must be an http:// or https:// URL")]
     Proxy,
+    /// kube reads all of `NO_PROXY` when there is a proxy, and refuses what Go's programs skip.
+    #[error("cannot read NO_PROXY ({why}): take out empty entries and those that are no address, range or host name")]
+    NoProxy {
+        /// What is wrong with it.
+        why: String,
+    },
     /// Certificates or credentials that cannot be used.
     #[error("cannot set up the connection to the Kubernetes API: {0}")]
     Setup(String),
@@ -117,9 +123,10 @@ impl Cluster {
     async fn from_kubeconfig(path: Option<&Path>, context: Option<&str>) -> Result<Self, ClusterError> {
         let unusable = |error: KubeconfigError| {
             let why = describe_kubeconfig(&error);
-            match path {
-                Some(path) => ClusterError::File { path: path.to_owned(), why },
-                None => ClusterError::Environment { why },
+            match (error, path) {
+                (KubeconfigError::ParseNoProxy(error), _) => ClusterError::NoProxy { why: error.to_string() },
+                (_, Some(path)) => ClusterError::File { path: path.to_owned(), why },
+                (_, None) => ClusterError::Environment { why },
             }
         };
         let kubeconfig = path.map_or_else(Kubeconfig::read, Kubeconfig::read_from).map_err(unusable)?;

@@ -39,10 +39,11 @@ fn describe_status(status: &Status) -> String {
     if status.reason == "Failed to parse error data" {
         return format!("{} from something that is not an API server", status.code);
     }
-    let message = match status.message.split_once("denied ") {
-        Some((before, _)) => format!("{before}denied the request"),
-        None => status.message.clone(),
-    };
+    let refusal = ["denied the request", "denied request"].into_iter().find_map(|words| {
+        let (who, _) = status.message.split_once(words)?;
+        Some(format!("{who}{words}"))
+    });
+    let message = refusal.as_deref().unwrap_or(&status.message);
     format!("{} {}: {message}", status.code, status.reason)
 }
 
@@ -116,7 +117,7 @@ mod tests {
             ),
             (
                 status(422, "Invalid", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: hunter2"),
-                "422 Invalid: ValidatingAdmissionPolicy 'p' with binding 'b' denied the request",
+                "422 Invalid: ValidatingAdmissionPolicy 'p' with binding 'b' denied request",
             ),
             (status(502, "Failed to parse error data", "<html>hunter2"), "502 from something that is not an API server"),
             (

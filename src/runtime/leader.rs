@@ -37,7 +37,7 @@ use crate::api::names::OPERATOR;
 /// How long a release may take. It is a courtesy to the next leader: without it, that one waits until the lease runs out.
 const RELEASE: Duration = Duration::from_secs(2);
 /// Pause between two tries to release.
-const RELEASE_AGAIN: Duration = Duration::from_millis(100);
+const RELEASE_AGAIN: Duration = Duration::from_millis(250);
 
 /// The one Lease that an election is about.
 pub trait Leases: Send + Sync + 'static {
@@ -167,6 +167,11 @@ pub struct Elector<L> {
     seen: Option<Sighting>,
     valid_until: Option<Instant>,
     state: watch::Sender<State>,
+    /// Whether anything was ever written: an answer may have been lost.
+    may_hold: bool,
+    /// Whom it was said that we stand by for.
+    stood_by: Option<String>,
+    /// The trouble that was told of and is not over.
     told: Option<String>,
 }
 
@@ -176,7 +181,8 @@ impl<L: Leases> Elector<L> {
     /// [`identity::lease_identity`]: super::identity::lease_identity
     pub fn new(lease: L, me: impl Into<String>, timing: Timing) -> (Self, Leadership) {
         let (state, receiver) = watch::channel(State::Standby);
-        let elector = Self { lease, me: me.into(), timing, seen: None, valid_until: None, state, told: None };
+        let elector =
+            Self { lease, me: me.into(), timing, seen: None, valid_until: None, state, may_hold: false, stood_by: None, told: None };
         (elector, Leadership { state: receiver })
     }
 
@@ -187,7 +193,7 @@ impl<L: Leases> Elector<L> {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Lost> {
         let outcome = self.campaign(&stop).await;
         self.state.send_replace(State::Over);
-        if !matches!(outcome, Err(Lost::Taken { .. })) {
+        if self.may_hold && !matches!(outcome, Err(Lost::Taken { .. })) {
             match timeout(RELEASE, self.release()).await {
                 Ok(true) => info!("lease released"),
                 Ok(false) => {}
@@ -229,15 +235,19 @@ impl<L: Leases> Elector<L> {
         let seen = self.seen.as_ref();
         let decision = lease::decide(&self.me, seen, now, &self.timing);
         if decision == Decision::Wait {
-            let holder = seen.and_then(Sighting::holder).unwrap_or_default().to_owned();
+            let holder = seen.and_then(Sighting::holder).map(str::to_owned);
             if self.valid_until.is_some() {
-                return Err(Trouble::Lost(Lost::Taken { holder }));
+                return Err(Trouble::Lost(Lost::Taken { holder: holder.unwrap_or_default() }));
             }
-            tracing::debug!(holder, "standing by");
+            if holder != self.stood_by {
+                info!(leader = holder, "standing by");
+                self.stood_by = holder;
+            }
             return Ok(());
         }
 
         let wanted = lease::held(&self.me, seen.map(|seen| &seen.lease), &self.timing, Timestamp::now());
+        self.may_hold = true;
         let sent = Instant::now();
         // `None`: somebody was faster. Who it was, and whether it matters, the next look tells.
         if let Some(lease) = self.lease.put(&wanted).await? {
@@ -317,5 +327,4 @@ async fn at(time: Option<Instant>) {
 }
 
 #[cfg(test)]
-#[path = "leader_tests.rs"]
 mod tests;

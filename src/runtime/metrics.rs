@@ -1,57 +1,28 @@
 //! What is measured, and how it is exposed: OpenMetrics text under `revoiceit_…`.
 //!
-//! Series about a resource are not recorded but read at the scrape, so that they end with their resource and with
-//! leadership. Counters start at zero for every word that they can be labelled with, so that the first failure is an
+//! Series about a resource are not recorded but read at the scrape ([`Snapshot`]). Counters start at zero for every word that they can be labelled with, so that the first failure is an
 //! increase.
 
 use std::{
-    fmt::{self, Debug},
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use k8s_openapi::jiff::Timestamp;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, text::encode},
-    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
-pub use super::labels::{IssueCause, PassResult, Revocation};
-use super::{leader::Leadership, process::Process};
+pub use super::{
+    labels::{IssueCause, PassResult, Revocation},
+    scrape::{ResourceTimes, Snapshot},
+};
+use super::{leader::Leadership, process::Process, scrape::Scraped};
 use crate::revoiceit::{CallKind, CallReport, OUTCOMES};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
-
-/// What the leader knows about the resources and their tokens at the time of a scrape.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Snapshot {
-    /// One for each resource that has a token.
-    pub resources: Vec<ResourceTimes>,
-    /// Refresh tokens that have to be revoked and are not yet.
-    pub pending_revocations: u64,
-    /// Refresh tokens that may exist although nobody has them.
-    pub suspected_lost: u64,
-    /// Ledgers that this install holds and does not work on, such as those of other clusters.
-    pub ledgers_unattended: u64,
-}
-
-/// The times of one resource.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ResourceTimes {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// When the access token in the target expires.
-    pub expires_at: Timestamp,
-    /// When it is refreshed. `None` while nothing is planned, such as for one that is suspended.
-    pub refresh_at: Option<Timestamp>,
-}
-
-type Source = Box<dyn Fn() -> Snapshot + Send + Sync>;
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -246,59 +217,6 @@ fn gate_buckets() -> Histogram {
     Histogram::new([0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0])
 }
 
-/// What is read at the scrape.
-#[derive(Default)]
-struct Scraped {
-    leadership: OnceLock<Leadership>,
-    source: OnceLock<Source>,
-}
-
-impl Debug for Scraped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scraped").finish_non_exhaustive()
-    }
-}
-
-impl Collector for Scraped {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let leads = self.leadership.get().is_some_and(Leadership::is_leading);
-        let help = "1 while this replica leads, else 0.";
-        encoder.encode_descriptor("leader", help, None, MetricType::Gauge)?.encode_gauge(&i64::from(leads))?;
-        let Some(source) = self.source.get().filter(|_| leads) else { return Ok(()) };
-        let Snapshot { resources, pending_revocations, suspected_lost, ledgers_unattended } = source();
-
-        for (name, help, value) in [
-            ("pending_revocations", "Refresh tokens that have to be revoked and are not yet. Leader only.", pending_revocations),
-            ("suspected_lost", "Refresh tokens that may exist although nobody has them. Leader only.", suspected_lost),
-            ("ledgers_unattended", "Ledgers that are here and are not worked on. Leader only.", ledgers_unattended),
-        ] {
-            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
-        }
-        let expires = |times: &ResourceTimes| Some(times.expires_at);
-        let help = "When the access token in the target expires, since the Unix epoch. Leader only.";
-        timestamps(&mut encoder, "token_expiry_timestamp", help, &resources, expires)?;
-        let help = "When the access token is refreshed, since the Unix epoch. Leader only.";
-        timestamps(&mut encoder, "refresh_due_timestamp", help, &resources, |times| times.refresh_at)
-    }
-}
-
-fn timestamps(
-    encoder: &mut DescriptorEncoder,
-    name: &str,
-    help: &str,
-    resources: &[ResourceTimes],
-    time: impl Fn(&ResourceTimes) -> Option<Timestamp>,
-) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
-    for times in resources {
-        if let Some(time) = time(times) {
-            let labels = [("namespace", times.namespace.as_str()), ("name", times.name.as_str())];
-            metric.encode_family(&labels)?.encode_gauge(&time.as_second())?;
-        }
-    }
-    Ok(())
-}
-
 /// A metric as users meet it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
@@ -345,12 +263,6 @@ mod tests {
 
     fn series(metrics: &Metrics, prefix: &str) -> usize {
         metrics.encode().lines().filter(|line| line.starts_with(prefix)).count()
-    }
-
-    fn leading() -> Metrics {
-        let metrics = Metrics::new();
-        metrics.follow(Leadership::always());
-        metrics
     }
 
     #[test]
@@ -446,35 +358,5 @@ mod tests {
         assert_has(&metrics, "revoiceit_refresh_margin_seconds_bucket{le=\"0.0\"} 1");
         assert_has(&metrics, "revoiceit_refresh_margin_seconds_bucket{le=\"900.0\"} 2");
         assert_has(&metrics, "revoiceit_refresh_margin_seconds_sum 890.0");
-    }
-
-    #[test]
-    fn series_end_with_their_resource_and_with_leadership() {
-        let times = |name: &str, refresh_at: Option<i64>| ResourceTimes {
-            namespace: "team-a".into(),
-            name: name.into(),
-            expires_at: Timestamp::from_second(1_800_000_000).expect("a time"),
-            refresh_at: refresh_at.map(|second| Timestamp::from_second(second).expect("a time")),
-        };
-        let resources = Arc::new(std::sync::Mutex::new(vec![times("speech", Some(1_799_999_100)), times("suspended", None)]));
-        let source = {
-            let resources = resources.clone();
-            move || Snapshot { resources: resources.lock().expect("not poisoned").clone(), pending_revocations: 3, ..Snapshot::default() }
-        };
-        let metrics = leading();
-        metrics.read_from(source.clone());
-        assert_has(&metrics, "revoiceit_leader 1");
-        assert_has(&metrics, "revoiceit_pending_revocations 3");
-        assert_has(&metrics, "revoiceit_token_expiry_timestamp_seconds{namespace=\"team-a\",name=\"speech\"} 1800000000");
-        assert_has(&metrics, "revoiceit_token_expiry_timestamp_seconds{namespace=\"team-a\",name=\"suspended\"} 1800000000");
-        assert_has(&metrics, "revoiceit_refresh_due_timestamp_seconds{namespace=\"team-a\",name=\"speech\"} 1799999100");
-        assert_eq!(series(&metrics, "revoiceit_refresh_due_timestamp_seconds{"), 1);
-        resources.lock().expect("not poisoned").clear();
-        assert_eq!(series(&metrics, "revoiceit_token_expiry_timestamp_seconds{"), 0);
-
-        let standby = Metrics::new();
-        standby.read_from(source);
-        assert_has(&standby, "revoiceit_leader 0");
-        assert_eq!(series(&standby, "revoiceit_pending_revocations"), 0);
     }
 }

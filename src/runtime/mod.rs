@@ -11,5 +11,6 @@ pub mod lease;
 pub mod metrics;
 mod process;
 mod proxy;
+mod scrape;
 pub mod shutdown;
 pub mod telemetry;

@@ -18,6 +18,10 @@ use super::describe::chain;
 /// How long services may take to end once the work is done.
 const SERVICES: Duration = Duration::from_secs(2);
 
+/// A signal that comes so soon after the first is taken for the same one: `timeout` and some shells send it to the process
+/// and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
 /// Why the process has to end although nobody asked it to, or could not end as it should.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
@@ -62,16 +66,20 @@ type Outcome = Result<(), Box<dyn StdError + Send + Sync>>;
 pub struct Tasks {
     stop: CancellationToken,
     work_done: CancellationToken,
-    work: JoinSet<Outcome>,
-    services: JoinSet<Outcome>,
+    work: Group,
+    services: Group,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    tasks: JoinSet<Outcome>,
     names: HashMap<Id, &'static str>,
 }
 
 impl Tasks {
     /// No tasks yet. `stop` is cancelled from outside, as by [`on_signals`], or when a task ends that should not.
     pub fn new(stop: CancellationToken) -> Self {
-        let work_done = CancellationToken::new();
-        Self { stop, work_done, work: JoinSet::new(), services: JoinSet::new(), names: HashMap::new() }
+        Self { stop, work_done: CancellationToken::new(), work: Group::default(), services: Group::default() }
     }
 
     /// Cancelled when work has to end.
@@ -89,8 +97,7 @@ impl Tasks {
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let handle = self.work.spawn(async { work.await.map_err(Into::into) });
-        self.names.insert(handle.id(), name);
+        self.work.spawn(name, async { work.await.map_err(Into::into) });
     }
 
     /// Starts a service. It has to return soon after [`work_done`](Self::work_done) is cancelled, and not before.
@@ -98,8 +105,7 @@ impl Tasks {
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let handle = self.services.spawn(async { service.await.map_err(Into::into) });
-        self.names.insert(handle.id(), name);
+        self.services.spawn(name, async { service.await.map_err(Into::into) });
     }
 
     /// Waits for the end: until `stop` is cancelled or a task ends, then up to `patience` for the work, then for the services.
@@ -113,9 +119,8 @@ impl Tasks {
         }
         self.stop.cancel();
 
-        let groups = [(&mut self.work, patience), (&mut self.services, SERVICES)];
-        for (tasks, patience) in groups {
-            let ended = join_all(tasks, &mut self.names, patience).await;
+        for (group, patience) in [(&mut self.work, patience), (&mut self.services, SERVICES)] {
+            let ended = group.join_all(patience).await;
             // The first group that ends is the work.
             self.work_done.cancel();
             if let Err(fatal) = ended {
@@ -127,37 +132,43 @@ impl Tasks {
     }
 
     async fn until_stopped(&mut self) -> Result<(), Fatal> {
-        let (id, outcome) = tokio::select! {
+        let (task, outcome) = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Ok(()),
-            Some(joined) = self.work.join_next_with_id() => split(joined),
-            Some(joined) = self.services.join_next_with_id() => split(joined),
+            Some(joined) = self.work.join_next() => joined,
+            Some(joined) = self.services.join_next() => joined,
         };
-        let task = self.names.remove(&id).unwrap_or("a task");
         judge(task, outcome)?;
         Err(Fatal::Ended { task })
     }
 }
 
-/// Joins all of them, and tells of the first that did not end well.
-async fn join_all(tasks: &mut JoinSet<Outcome>, names: &mut HashMap<Id, &'static str>, patience: Duration) -> Result<(), Fatal> {
-    let until = Instant::now() + patience;
-    let mut result = Ok(());
-    while let Ok(joined) = timeout_at(until, tasks.join_next_with_id()).await {
-        let Some(joined) = joined else { return result };
-        let (id, outcome) = split(joined);
-        let ended = judge(names.remove(&id).unwrap_or("a task"), outcome);
-        result = result.and(ended);
+impl Group {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = Outcome> + Send + 'static) {
+        let id = self.tasks.spawn(task).id();
+        self.names.insert(id, name);
     }
-    let mut stuck: Vec<&str> = names.values().copied().collect();
-    stuck.sort_unstable();
-    result.and(Err(Fatal::Stuck { tasks: stuck, after: patience }))
-}
 
-fn split(joined: Result<(Id, Outcome), JoinError>) -> (Id, Result<Outcome, JoinError>) {
-    match joined {
-        Ok((id, outcome)) => (id, Ok(outcome)),
-        Err(error) => (error.id(), Err(error)),
+    /// The next that ends, by its name. `None` when there is none left.
+    async fn join_next(&mut self) -> Option<(&'static str, Result<Outcome, JoinError>)> {
+        let (id, outcome) = match self.tasks.join_next_with_id().await? {
+            Ok((id, outcome)) => (id, Ok(outcome)),
+            Err(error) => (error.id(), Err(error)),
+        };
+        Some((self.names.remove(&id).unwrap_or("a task"), outcome))
+    }
+
+    /// Joins all of them, and tells of the first that did not end well.
+    async fn join_all(&mut self, patience: Duration) -> Result<(), Fatal> {
+        let until = Instant::now() + patience;
+        let mut result = Ok(());
+        while let Ok(joined) = timeout_at(until, self.join_next()).await {
+            let Some((task, outcome)) = joined else { return result };
+            result = result.and(judge(task, outcome));
+        }
+        let mut tasks: Vec<&str> = self.names.values().copied().collect();
+        tasks.sort_unstable();
+        result.and(Err(Fatal::Stuck { tasks, after: patience }))
     }
 }
 
@@ -191,11 +202,16 @@ pub fn on_signals() -> io::Result<CancellationToken> {
 
 async fn obey(mut next: impl AsyncFnMut() -> (&'static str, i32), stop: CancellationToken, exit: impl FnOnce(i32)) {
     let (signal, _) = next().await;
+    let first = Instant::now();
     info!(signal, "stopping; a second signal ends the process at once");
     stop.cancel();
-    let (signal, code) = next().await;
-    warn!(signal, "ending at once");
-    exit(code);
+    loop {
+        let (signal, code) = next().await;
+        if first.elapsed() >= SAME_SIGNAL {
+            warn!(signal, "ending at once");
+            return exit(code);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -275,22 +291,25 @@ mod tests {
         let stop = tasks.stop().clone();
         tasks.spawn("quick", obedient(stop.clone(), 1));
         tasks.spawn("slow", obedient(stop.clone(), 3600));
+        let work_done = tasks.work_done().clone();
+        tasks.spawn_service("service", obedient(work_done, 1));
         let start = Instant::now();
         stop.cancel();
         let fatal = tasks.run(PATIENCE).await.expect_err("one is stuck");
         assert_eq!(fatal.to_string(), "not ended after 60s: slow");
-        assert_eq!(start.elapsed(), PATIENCE);
+        assert_eq!(start.elapsed(), PATIENCE + Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_second_signal_ends_the_process_at_once() {
         let stop = CancellationToken::new();
-        let signals = RefCell::new(vec![("SIGINT", 130), ("SIGTERM", 143)]);
+        // When, in milliseconds, and which. The second comes too soon to be meant.
+        let signals = RefCell::new(vec![(2_000, "SIGINT", 130), (20, "SIGTERM", 143), (0, "SIGTERM", 143)]);
         let next = async || {
-            if signals.borrow().len() == 1 {
-                assert!(stop.is_cancelled());
-            }
-            signals.borrow_mut().pop().expect("two are enough")
+            assert_eq!(stop.is_cancelled(), signals.borrow().len() < 3);
+            let (after, signal, code) = signals.borrow_mut().pop().expect("three are enough");
+            sleep(Duration::from_millis(after)).await;
+            (signal, code)
         };
         let exited = Cell::new(None);
         obey(next, stop.clone(), |code| exited.set(Some(code))).await;

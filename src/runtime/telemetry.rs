@@ -37,6 +37,19 @@ pub enum LogFormat {
     Text,
 }
 
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions<'a> {
+    /// How lines look.
+    pub format: LogFormat,
+    /// A level or a list of directives: `--log-level`.
+    pub level: &'a str,
+    /// `RUST_LOG`, if it is set. Read after `level`, it wins where the two disagree.
+    pub rust_log: Option<&'a str>,
+    /// Whether text is coloured.
+    pub colours: bool,
+}
+
 /// Logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -64,22 +77,18 @@ pub enum TelemetryError {
 pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
     let rust_log = std::env::var(EnvFilter::DEFAULT_ENV).ok();
     let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    subscriber(format, level, rust_log.as_deref(), colours, stderr)?.try_init().map_err(TelemetryError::Twice)?;
+    let options = LogOptions { format, level, rust_log: rust_log.as_deref(), colours };
+    subscriber(options, stderr)?.try_init().map_err(TelemetryError::Twice)?;
     panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
 /// The subscriber that [`init`] installs, for one that writes somewhere else.
-pub fn subscriber<W>(
-    format: LogFormat,
-    level: &str,
-    rust_log: Option<&str>,
-    colours: bool,
-    writer: W,
-) -> Result<impl Subscriber + Send + Sync + 'static, TelemetryError>
+pub fn subscriber<W>(options: LogOptions<'_>, writer: W) -> Result<impl Subscriber + Send + Sync + use<W>, TelemetryError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    let LogOptions { format, level, rust_log, colours } = options;
     let given: Vec<&str> = [Some(level), rust_log].into_iter().flatten().filter(|given| !given.is_empty()).collect();
     let given = given.join(",");
     let wanted = EnvFilter::builder().parse(&given).map_err(|source| TelemetryError::Level { given, source })?;
@@ -104,6 +113,8 @@ impl Ceiling {
             // A CA that is not re-read, and certificates that are not checked: worth a warning, and only the path is told.
             ("kube_client::client::tls", LevelFilter::WARN),
             ("kube_client::client", LevelFilter::OFF),
+            // An error for each connection that fails, which its caller gets as well.
+            ("rustls_platform_verifier", LevelFilter::OFF),
         ];
         let above = |path: &str| target.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
         entries.into_iter().find(|(path, _)| above(path)).map_or(LevelFilter::WARN, |(_, level)| level)
@@ -167,7 +178,8 @@ mod tests {
             let buffer = buffer.clone();
             move || buffer.clone()
         };
-        with_default(subscriber(format, level, rust_log, false, writer).expect("a good level"), doing);
+        let options = LogOptions { format, level, rust_log, colours: false };
+        with_default(subscriber(options, writer).expect("a good level"), doing);
         String::from_utf8(buffer.0.lock().expect("not poisoned").clone()).expect("text")
     }
 
@@ -249,7 +261,9 @@ mod tests {
         assert_eq!(lines("info", Some("debug")), 2);
         assert_eq!(lines("debug", Some("warn")), 0);
         assert_eq!(lines("warn,revoiceit_operator::runtime=debug", None), 2);
-        let error = subscriber(LogFormat::Json, "loud=loud", None, false, stderr).err().expect("not a level");
+        let error = subscriber(LogOptions { format: LogFormat::Json, level: "loud=loud", rust_log: None, colours: false }, stderr)
+            .err()
+            .expect("not a level");
         assert!(error.to_string().starts_with("cannot read the log level \"loud=loud\": --log-level takes error, warn, "), "{error}");
     }
 

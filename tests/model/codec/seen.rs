@@ -1,0 +1,373 @@
+//! What a pass has seen, both ways; what came of an act, and what is planned.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time as MetaTime};
+use revoiceit_operator::{
+    api::{RevoiceitCredential, names},
+    planner as real,
+    revoiceit::{Failure as RealFailure, Issued, Refreshed, Revoked},
+};
+
+use super::{
+    Codec, OPERATOR_NAMESPACE, OTHER_UID, UID, access_token, at, credentials, digest_of, has_finalizer, is_current, name_of, now, number,
+    object_version,
+    record::{self, real_owner, revision, small_owner, small_version},
+    refresh_token, request, resource_object, target_name, time, version,
+};
+use crate::{
+    sight::{
+        Called, Came, Failure, Hand, LedgerSight, Owner, Reading, ResourceSight, Seen, Sighted, SourceSight, Spent, TargetSight, Which,
+    },
+    world::{Credentials, Held, Intent, IntentCall, NAMES, Record, Resource, Stamp, Time},
+};
+
+impl Codec {
+    pub(crate) fn observed(&self, seen: &Seen) -> real::Observed {
+        let me = real::Stamp::new(record::ME);
+        let mut observed = real::Observed::begin(Arc::clone(&self.id), me, Arc::clone(&self.policy), Arc::clone(&self.place));
+        observed.sighted = match seen.sighted {
+            Sighted::No => real::Sighted::No,
+            Sighted::Glance => real::Sighted::Glance,
+            Sighted::Look(began_at) => real::Sighted::Look(at(began_at)),
+        };
+        observed.resource = self.real_resource(&seen.resource);
+        observed.ledger = self.real_ledger(seen.ledger.as_ref());
+        observed.source = real_source(seen.source);
+        observed.targets = self.real_targets(&seen.targets);
+        observed.hand = self.real_hand(&seen.hand);
+        observed.refused = seen.refused;
+        observed.finalizer_seen = seen.finalizer_seen;
+        let Spent { calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, told } = seen.spent;
+        let (calls, tried) = (calls.into(), tried.map(target_name));
+        observed.spent = real::Spent { acts: 0, calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, told };
+        observed
+    }
+
+    pub(crate) fn seen(&self, observed: &real::Observed) -> Seen {
+        let real::Spent { acts: _, calls, refreshed, answered_since_look, intent_sent, ref tried, hand_kept, told } = observed.spent;
+        let calls = u8::try_from(calls.min(2)).expect("two at most");
+        Seen {
+            sighted: match observed.sighted {
+                real::Sighted::No => Sighted::No,
+                real::Sighted::Glance => Sighted::Glance,
+                real::Sighted::Look(began_at) => Sighted::Look(time(began_at)),
+            },
+            resource: small_resource(&observed.resource),
+            ledger: self.small_ledger(&observed.ledger),
+            source: self.small_source(&observed.source),
+            targets: std::array::from_fn(|name| self.small_target(observed.targets.get(&target_name(name as u8)))),
+            hand: self.small_hand(&observed.hand),
+            refused: observed.refused,
+            finalizer_seen: observed.finalizer_seen,
+            spent: Spent {
+                calls,
+                refreshed,
+                answered_since_look,
+                intent_sent,
+                tried: tried.as_ref().map(|name| name_of(name.as_str())),
+                hand_kept,
+                told,
+            },
+        }
+    }
+
+    /// What a pass had before a look, as far as `fold` asks for it: the rest was forgotten when the look was begun.
+    pub(crate) fn before_look(&self, seen: &Seen, reading: &Reading) -> real::Observed {
+        let intent = Intent { call: IntentCall::Issue, cause: real::Cause::First, pair: 0, stamp: Stamp::Mine, until: 0 };
+        let record = Record { intent: Some(intent), ..Record::default() };
+        self.observed(&Seen {
+            sighted: Sighted::No,
+            resource: ResourceSight::NotFound { proven: false },
+            ledger: reading.had_intent.then_some(LedgerSight { record, is_current: false }),
+            source: SourceSight::Missing,
+            targets: [TargetSight::Unread; NAMES],
+            ..*seen
+        })
+    }
+
+    /// What a look, or a glance, has brought.
+    pub(crate) fn look(&self, seen: &Seen, began_at: Option<Time>) -> real::Look {
+        real::Look {
+            began_at: began_at.map(at),
+            resource: self.real_resource(&seen.resource),
+            ledger: self.real_ledger(seen.ledger.as_ref()),
+            source: real_source(seen.source),
+            targets: self.real_targets(&seen.targets),
+            repair_after: None,
+        }
+    }
+
+    pub(crate) fn came(&self, came: &Came) -> real::Came {
+        let answered = |answer| real::Came::Answered { sent_at: now(), answer };
+        match *came {
+            Came::Look(_) | Came::Glance | Came::Waited => unreachable!("these take more than what came"),
+            Came::Ledger(record) => {
+                let ledger = record.map(|record| LedgerSight { record, is_current: true });
+                real::Came::Saw(real::Sight::Ledger(self.real_ledger(ledger.as_ref())))
+            }
+            Came::Resource(sight) => real::Came::Saw(real::Sight::Resource(self.real_resource(&sight))),
+            Came::Target(name, sight) => {
+                real::Came::Saw(real::Sight::Target(target_name(name), self.real_target(sight).expect("a target that was seen")))
+            }
+            Came::Tried(name) => real::Came::Tried(target_name(name)),
+            Came::Told => real::Came::Told,
+            Came::Changed => real::Came::Changed,
+            Came::Denied(refused) => real::Came::Denied(refused, real::Denied::Forbidden),
+            Came::Issued(answer) => answered(real::Answer::Issue(
+                answer
+                    .map(|(access, refresh)| Issued { access: access_token(access), refresh: refresh_token(refresh), lifetime: None })
+                    .map_err(real_failure),
+            )),
+            Came::Refreshed { of, answer } => answered(real::Answer::Refresh(
+                of.into(),
+                answer
+                    .map(|(access, rotated)| Refreshed {
+                        access: access_token(access),
+                        rotated: rotated.map(refresh_token),
+                        lifetime: None,
+                    })
+                    .map_err(real_failure),
+            )),
+            Came::Revoked { which, answer } => {
+                let which = match which {
+                    Which::Revision(revision) => real::Which::Revision(revision.into()),
+                    Which::InHand => real::Which::InHand,
+                };
+                let answer = answer.map(|was_known| if was_known { Revoked::Confirmed } else { Revoked::Unknown });
+                answered(real::Answer::Revoke(which, answer.map_err(real_failure)))
+            }
+        }
+    }
+
+    fn real_resource(&self, sight: &ResourceSight) -> real::Resource {
+        let (resource, is_current) = match sight {
+            ResourceSight::Here { resource, is_current } => (resource, *is_current),
+            ResourceSight::NotFound { proven } => return real::Resource::NotFound { proven: *proven },
+            ResourceSight::Replaced => return real::Resource::Replaced,
+            ResourceSight::Released => return real::Resource::Released,
+        };
+        let meta = self.resource_meta(resource, is_current);
+        if resource.deleted_at.is_some() {
+            let deadline = Some(self.template.revocation.deadline());
+            // How the model finds the fields again that a Leaving has no place for.
+            return real::Resource::Leaving(Arc::new(real::Leaving { meta, deadline, status: Default::default() }));
+        }
+        real::Resource::Wanted(Arc::new(self.wanted(resource, meta)))
+    }
+
+    fn wanted(&self, resource: &Resource, meta: ObjectMeta) -> RevoiceitCredential {
+        let mut spec = self.template.clone();
+        target_name(resource.target).as_str().clone_into(&mut spec.target.name);
+        spec.suspend = resource.is_suspended;
+        resource_object(spec, meta)
+    }
+
+    fn resource_meta(&self, resource: &Resource, is_current: bool) -> ObjectMeta {
+        let claim = match resource.held {
+            Held::Free => None,
+            Held::Claimed => Some(UID),
+            Held::Copied => Some(OTHER_UID),
+        };
+        let claimed = claim.map(|uid| (names::CLAIM_ANNOTATION.to_owned(), format!("{OPERATOR_NAMESPACE}/{uid}")));
+        let requested = request(resource.request).map(|value| (names::ROTATE_ANNOTATION.to_owned(), value));
+        ObjectMeta {
+            namespace: Some(self.id.namespace.clone()),
+            name: Some(self.id.name.clone()),
+            uid: Some(self.id.uid.clone()),
+            resource_version: object_version(is_current),
+            finalizers: claim.map(|_| vec![names::FINALIZER.to_owned()]),
+            annotations: Some(claimed.into_iter().chain(requested).collect()),
+            deletion_timestamp: resource.deleted_at.map(|time| MetaTime(at(time))),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn real_ledger(&self, ledger: Option<&LedgerSight>) -> real::Ledger {
+        ledger.map_or(real::Ledger::Absent, |LedgerSight { record, is_current }| real::Ledger::Here {
+            record: Arc::new(self.real_record(record)),
+            version: real::Version::new(object_version(*is_current).unwrap_or_default()),
+            uid: "ledger".into(),
+        })
+    }
+
+    fn small_ledger(&self, ledger: &real::Ledger) -> Option<LedgerSight> {
+        match ledger {
+            real::Ledger::Absent => None,
+            real::Ledger::Unusable(why) => unreachable!("{why:?}: the model has no such ledger"),
+            real::Ledger::Here { record, version, .. } => {
+                Some(LedgerSight { record: self.small_record(record), is_current: version.as_str() == super::CURRENT })
+            }
+        }
+    }
+
+    fn small_source(&self, source: &real::Source) -> SourceSight {
+        match source {
+            real::Source::Unread { version } => SourceSight::Unread { version: small_version(version) },
+            real::Source::Missing => SourceSight::Missing,
+            real::Source::Incomplete { .. } => unreachable!("the model has no such credentials"),
+            real::Source::Found { pair, version } => {
+                SourceSight::Found(Credentials { pair: self.pair_of(&real::Digest::of_pair(pair)), version: small_version(version) })
+            }
+        }
+    }
+
+    fn real_targets(&self, targets: &[TargetSight; NAMES]) -> BTreeMap<real::Name, real::Target> {
+        (0_u8..).zip(targets).filter_map(|(name, sight)| Some((target_name(name), self.real_target(*sight)?))).collect()
+    }
+
+    fn real_target(&self, sight: TargetSight) -> Option<real::Target> {
+        Some(match sight {
+            TargetSight::Unread => return None,
+            TargetSight::Absent => real::Target::Absent,
+            TargetSight::Foreign { is_current } => {
+                let meta = ObjectMeta { resource_version: object_version(is_current), ..ObjectMeta::default() };
+                real::Target::Foreign { meta: Arc::new(meta), consent: real::Consent::NotGiven }
+            }
+            TargetSight::Ours { owner, content, is_current } => real::Target::Ours {
+                owner: real_owner(owner),
+                data: digest_of(content),
+                immutable: false,
+                meta: Arc::new(self.target_meta(owner, is_current)),
+            },
+        })
+    }
+
+    /// As a write of ours leaves it.
+    fn target_meta(&self, owner: Owner, is_current: bool) -> ObjectMeta {
+        let there = ObjectMeta { resource_version: object_version(is_current), ..ObjectMeta::default() };
+        let meta = real::dry(&self.wanted(&Resource::default(), ObjectMeta::default()), &self.id).metadata(&there);
+        let owned_by = |uid: &str| {
+            let owners = meta.owner_references.clone().unwrap_or_default();
+            owners.into_iter().map(|owner| OwnerReference { uid: uid.to_owned(), ..owner }).collect()
+        };
+        let owner_references = match owner {
+            Owner::Me => Some(owned_by(UID)),
+            Owner::OtherUid => Some(owned_by(OTHER_UID)),
+            Owner::None => None,
+        };
+        ObjectMeta { owner_references, ..meta }
+    }
+
+    fn small_target(&self, target: Option<&real::Target>) -> TargetSight {
+        match target {
+            None => TargetSight::Unread,
+            Some(real::Target::Absent) => TargetSight::Absent,
+            Some(real::Target::Foreign { meta, .. }) => TargetSight::Foreign { is_current: is_current(meta) },
+            Some(real::Target::Ours { owner, data, meta, .. }) => {
+                TargetSight::Ours { owner: small_owner(*owner), content: self.content_of(data), is_current: is_current(meta) }
+            }
+        }
+    }
+
+    fn real_hand(&self, hand: &Hand) -> real::Hand {
+        match *hand {
+            Hand::Nothing => real::Hand::Nothing,
+            Hand::Granted { access, refresh, sent_at, pair, request: value } => real::Hand::Granted {
+                issued: Issued { access: access_token(access), refresh: refresh_token(refresh), lifetime: None },
+                sent_at: at(sent_at),
+                source: self.pair_digest(pair.pair),
+                source_version: version(pair.version),
+                request: request(value),
+            },
+            Hand::Refreshed { of, access, rotated, sent_at } => real::Hand::Refreshed {
+                of: of.into(),
+                refreshed: Refreshed { access: access_token(access), rotated: rotated.map(refresh_token), lifetime: None },
+                sent_at: at(sent_at),
+            },
+            Hand::Failed { call, failure, sent_at } => real::Hand::Failed {
+                call: match call {
+                    Called::Issue(pair) => real::Called::Issue(self.pair_digest(pair)),
+                    Called::Refresh(of) => real::Called::Refresh(of.into()),
+                },
+                failure: real_failure(failure),
+                sent_at: at(sent_at),
+            },
+            Hand::Ended { revision, disputed } => real::Hand::Ended { revision: revision.into(), disputed },
+            Hand::NotEnded { revision, tries } => {
+                real::Hand::NotEnded { revision: revision.into(), tries: tries.into(), retry_after: None, sent_at: now() }
+            }
+        }
+    }
+
+    fn small_hand(&self, hand: &real::Hand) -> Hand {
+        match hand {
+            real::Hand::Nothing => Hand::Nothing,
+            real::Hand::Granted { issued, sent_at, source, source_version, request } => Hand::Granted {
+                access: number(issued.access.expose()),
+                refresh: number(issued.refresh.expose()),
+                sent_at: time(*sent_at),
+                pair: Credentials { pair: self.pair_of(source), version: small_version(source_version) },
+                request: request.as_deref().map_or(0, number),
+            },
+            real::Hand::Refreshed { of, refreshed, sent_at } => Hand::Refreshed {
+                of: revision(*of),
+                access: number(refreshed.access.expose()),
+                rotated: refreshed.rotated.as_ref().map(|token| number(token.expose())),
+                sent_at: time(*sent_at),
+            },
+            real::Hand::Failed { call, failure, sent_at } => Hand::Failed {
+                call: match call {
+                    real::Called::Issue(source) => Called::Issue(self.pair_of(source)),
+                    real::Called::Refresh(of) => Called::Refresh(revision(*of)),
+                },
+                failure: small_failure(failure),
+                sent_at: time(*sent_at),
+            },
+            real::Hand::Ended { revision: of, disputed } => Hand::Ended { revision: revision(*of), disputed: *disputed },
+            real::Hand::NotEnded { revision: of, tries, .. } => {
+                Hand::NotEnded { revision: revision(*of), tries: u8::try_from(*tries).expect("few tries") }
+            }
+        }
+    }
+}
+
+fn small_resource(resource: &real::Resource) -> ResourceSight {
+    let here = |meta: &ObjectMeta, target: u8, is_suspended: bool| {
+        let annotation = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key));
+        let held = match annotation(names::CLAIM_ANNOTATION).filter(|_| has_finalizer(meta)) {
+            None => Held::Free,
+            Some(claim) if claim.ends_with(UID) => Held::Claimed,
+            Some(_) => Held::Copied,
+        };
+        let request = annotation(names::ROTATE_ANNOTATION).map_or(0, |value| number(value));
+        let deleted_at = meta.deletion_timestamp.as_ref().map(|at| time(at.0));
+        ResourceSight::Here { resource: Resource { uid: 0, target, is_suspended, request, held, deleted_at }, is_current: is_current(meta) }
+    };
+    match resource {
+        real::Resource::Wanted(wanted) => here(&wanted.metadata, name_of(&wanted.spec.target.name), wanted.spec.suspend),
+        real::Resource::Leaving(leaving) => here(&leaving.meta, 0, false),
+        real::Resource::Unreadable(_) => unreachable!("the model has no such resource"),
+        real::Resource::NotFound { proven } => ResourceSight::NotFound { proven: *proven },
+        real::Resource::Replaced => ResourceSight::Replaced,
+        real::Resource::Released => ResourceSight::Released,
+    }
+}
+
+fn real_source(source: SourceSight) -> real::Source {
+    match source {
+        SourceSight::Unread { version: of } => real::Source::Unread { version: version(of) },
+        SourceSight::Missing => real::Source::Missing,
+        SourceSight::Found(Credentials { pair, version: of }) => real::Source::Found { pair: credentials(pair), version: version(of) },
+    }
+}
+
+fn real_failure(failure: Failure) -> RealFailure {
+    match failure {
+        Failure::NotSent => RealFailure::NotSent,
+        Failure::Lost => RealFailure::Lost,
+        Failure::Unavailable => RealFailure::Unavailable { retry_after: None },
+        Failure::Rejected => RealFailure::Rejected,
+        Failure::Malformed { refresh } => RealFailure::Malformed { refresh: refresh.map(refresh_token) },
+    }
+}
+
+fn small_failure(failure: &RealFailure) -> Failure {
+    match failure {
+        RealFailure::NotSent => Failure::NotSent,
+        RealFailure::Lost => Failure::Lost,
+        RealFailure::Unavailable { .. } => Failure::Unavailable,
+        RealFailure::Rejected => Failure::Rejected,
+        RealFailure::Malformed { refresh } => Failure::Malformed { refresh: refresh.as_ref().map(|token| number(token.expose())) },
+    }
+}

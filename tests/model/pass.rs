@@ -1,0 +1,213 @@
+//! The pass loop of DESIGN section 4, one read or one act a step.
+
+use revoiceit_operator::planner::Refused;
+
+use crate::{
+    sight::{Act, Came, LedgerSight, Pass, Phase, Plan, Reading, ResourceSight, Rest, Seen, Sighted, SourceSight, TargetSight},
+    state::{Model, Read, State, as_seen_by},
+    world::{Held, NAMES, Resource, Stamp},
+};
+
+/// All names, as bits.
+const ALL: u8 = (1 << NAMES) - 1;
+/// Between two NotFounds that prove a resource gone.
+const ABSENCE: i16 = 5 * 60;
+
+/// What a pass begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// The resource is in no cache, or something woke the pass for nothing.
+    Look,
+    /// What the caches show is true.
+    Glance,
+    /// The cache shows a finalizer that was there once.
+    StaleGlance,
+}
+
+impl Model {
+    /// Begins a pass, up to what it does first. One that would rest at once is not begun.
+    pub(crate) fn begin(&mut self, state: &mut State, replica: usize, uid: u8, start: Start) {
+        let resource = state.world.resource.filter(|resource| resource.uid == uid);
+        let names = resource.map_or(0, |resource| 1 << resource.target);
+        let seen = Seen { finalizer_seen: start == Start::StaleGlance, ..Seen::NOTHING };
+        let mut pass = Pass { uid, phase: Phase::Poised, permit: None, names, seen };
+        if start != Start::Glance {
+            self.begin_look(&mut pass);
+            state.passes[replica] = Some(pass);
+            return;
+        }
+        read_ledger(state, replica, &mut pass);
+        pass.names |= pass.seen.record().map_or(0, |record| record.names());
+        read_targets(state, &mut pass);
+        self.read_resource(state, replica, &mut pass, false);
+        pass.seen.source = state.world.credentials.map_or(SourceSight::Missing, |there| SourceSight::Unread { version: there.version });
+        pass.seen = self.brain.fold(&pass.seen, Came::Glance);
+        state.passes[replica] = Some(pass);
+        self.go_on(state, replica);
+    }
+
+    /// Plans, and does all that is not an act: the end of the pass, the wait for a permit, the beginning of a look.
+    pub(crate) fn go_on(&mut self, state: &mut State, replica: usize) {
+        let mut pass = *state.pass(replica);
+        pass.phase = Phase::Poised;
+        match self.brain.plan(&pass.seen) {
+            Plan::Rest(rest) => return self.rest(state, replica, &pass, rest),
+            Plan::Act { lane: Some(lane), .. } if pass.permit != Some(lane) => {
+                pass.permit = Some(lane);
+                pass.names |= names_seen(&pass.seen);
+                pass.seen = self.brain.fold(&pass.seen, Came::Waited);
+                self.begin_look(&mut pass);
+            }
+            Plan::Act { act, .. } if act == Act::Look || pass.seen.sighted == Sighted::Glance => self.begin_look(&mut pass),
+            Plan::Act { .. } => {}
+        }
+        state.passes[replica] = Some(pass);
+    }
+
+    /// A look of a pass that has missed its ledger lists the targets by their annotation.
+    fn begin_look(&mut self, pass: &mut Pass) {
+        pass.names |= names_seen(&pass.seen);
+        if is_missing_ledger(&pass.seen) {
+            pass.names = ALL;
+        }
+        let (seen, reading) = self.brain.forget(&pass.seen);
+        (pass.seen, pass.phase) = (seen, Phase::Read(reading));
+    }
+
+    /// The next read of a look. `bogus`: something answers 404 for the resource that is not the resource's.
+    pub(crate) fn read(&mut self, state: &mut State, replica: usize, bogus: bool) {
+        let mut pass = *state.pass(replica);
+        let Phase::Read(mut reading) = pass.phase else { unreachable!("a look is under way") };
+        match self.laws.switches.order[usize::from(reading.done)] {
+            Read::Targets => read_targets(state, &mut pass),
+            Read::Ledger => read_ledger(state, replica, &mut pass),
+            Read::Resource => {
+                self.read_resource(state, replica, &mut pass, bogus);
+                pass.seen.source = self.read_credentials(state, &pass, reading.had_pair);
+            }
+        }
+        if reading.done == 0 {
+            reading.began_at = 0;
+        }
+        reading.done += 1;
+        pass.phase = Phase::Read(reading);
+        state.passes[replica] = Some(pass);
+        if usize::from(reading.done) == self.laws.switches.order.len() {
+            self.complete_look(state, replica, reading);
+        }
+    }
+
+    /// All is read, unless a name turned up that was not.
+    fn complete_look(&mut self, state: &mut State, replica: usize, reading: Reading) {
+        let pass = state.pass(replica);
+        let names = pass.names | names_wanted(&pass.seen);
+        let names = if pass.seen.finalizer_seen && is_missing_ledger(&pass.seen) { ALL } else { names };
+        if names != pass.names {
+            let Seen { hand, refused, finalizer_seen, spent, .. } = pass.seen;
+            pass.names = names;
+            pass.seen = Seen { hand, refused, finalizer_seen, spent, ..Seen::NOTHING };
+            pass.phase = Phase::Read(Reading { done: 0, began_at: 0, ..reading });
+            return;
+        }
+        pass.seen = self.brain.fold(&pass.seen, Came::Look(reading));
+        self.go_on(state, replica);
+    }
+
+    fn read_resource(&mut self, state: &mut State, replica: usize, pass: &mut Pass, bogus: bool) {
+        let since = &mut state.absent_since[replica][usize::from(pass.uid)];
+        pass.seen.resource = match state.world.resource.filter(|_| !bogus) {
+            Some(resource) if resource.uid == pass.uid => {
+                *since = None;
+                // Of a resource that is being deleted, the spec is not looked at.
+                let Resource { target, is_suspended, request, held, deleted_at, .. } = resource;
+                let resource = match deleted_at {
+                    None => Resource { uid: 0, target, is_suspended, request, held, deleted_at },
+                    Some(_) => Resource { uid: 0, target: 0, is_suspended: false, request, held, deleted_at },
+                };
+                ResourceSight::Here { resource, is_current: true }
+            }
+            Some(_) => ResourceSight::Replaced,
+            None => {
+                let proven = since.get_or_insert(0).saturating_add(ABSENCE) <= 0 || self.laws.switches.believes_one_404;
+                ResourceSight::NotFound { proven }
+            }
+        };
+    }
+
+    fn read_credentials(&self, state: &State, pass: &Pass, had_pair: bool) -> SourceSight {
+        let there = state.world.credentials;
+        if self.brain.reads_credentials(&pass.seen, had_pair, there.map(|there| there.version)) {
+            there.map_or(SourceSight::Missing, SourceSight::Found)
+        } else {
+            there.map_or(SourceSight::Missing, |there| SourceSight::Unread { version: there.version })
+        }
+    }
+
+    /// The pass ends, and what its status says is checked.
+    fn rest(&mut self, state: &mut State, replica: usize, pass: &Pass, rest: Rest) {
+        let is_faultless = !state.world.tally.has_faulted;
+        let kept = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
+        if rest.leaves_intent && is_faultless && kept.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8)) {
+            self.violated("I10", "a pass rests and leaves an intent that it has not sent: it will be counted as a suspect");
+        }
+        if rest.is_ready {
+            self.check_ready(state, &pass.seen);
+        }
+        self.last_rest = rest.until;
+        state.end_pass(replica);
+    }
+
+    /// Folds what came of an act, and goes on.
+    pub(crate) fn came(&mut self, state: &mut State, replica: usize, came: Came) {
+        let pass = state.pass(replica);
+        if came == Came::Changed && self.laws.switches.ends_when_changed {
+            let seen = pass.seen;
+            let leaves_intent = seen.record().is_some_and(|record| record.intent.is_some_and(|intent| intent.stamp == Stamp::Mine));
+            let rest = Rest { is_ready: false, until: None, leaves_intent: leaves_intent && !seen.spent.intent_sent };
+            let pass = *pass;
+            return self.rest(state, replica, &pass, rest);
+        }
+        pass.seen = self.brain.fold(&pass.seen, came);
+        self.go_on(state, replica);
+    }
+}
+
+fn read_targets(state: &State, pass: &mut Pass) {
+    for name in (0..NAMES).filter(|name| pass.names & 1 << name != 0) {
+        pass.seen.targets[name] = TargetSight::of(state.world.targets[name], pass.uid);
+    }
+}
+
+fn read_ledger(state: &State, replica: usize, pass: &mut Pass) {
+    let record = state.world.ledgers[usize::from(pass.uid)];
+    pass.seen.ledger = record.map(|record| LedgerSight { record: as_seen_by(replica, record), is_current: true });
+}
+
+/// Names of targets that earlier sights of this pass have brought.
+fn names_seen(seen: &Seen) -> u8 {
+    (0..NAMES).filter(|name| seen.targets[*name] != TargetSight::Unread).fold(0, |names, name| names | 1 << name)
+}
+
+/// Names that ledger and resource list.
+fn names_wanted(seen: &Seen) -> u8 {
+    let of_spec = match seen.resource {
+        ResourceSight::Here { resource, .. } if resource.deleted_at.is_none() => 1 << resource.target,
+        _ => 0,
+    };
+    of_spec | seen.record().map_or(0, |record| record.names())
+}
+
+/// A finalizer, and no ledger.
+fn is_missing_ledger(seen: &Seen) -> bool {
+    seen.ledger.is_none() && matches!(seen.resource, ResourceSight::Here { resource, .. } if resource.held == Held::Claimed)
+}
+
+/// The kind of write that an act is, if it is one that the API server may refuse.
+pub(crate) fn refusable(act: &Act) -> Option<Refused> {
+    match act {
+        Act::TryTarget(_) | Act::WriteTarget { .. } | Act::DeleteTarget(_) => Some(Refused::Target),
+        Act::SaveLedger { .. } | Act::DeleteLedger => Some(Refused::Ledger),
+        Act::Claim | Act::Release => Some(Refused::Resource),
+        Act::Look | Act::Issue { .. } | Act::Refresh { .. } | Act::Revoke { .. } | Act::Tell => None,
+    }
+}

@@ -1,0 +1,119 @@
+//! Where a search begins and what may happen in it.
+
+use std::time::Duration;
+
+use revoiceit_operator::planner::Policy;
+
+use crate::{
+    adversity::{Adversity, Edit},
+    brain::Planner,
+    search::{Found, Search},
+    state::{Budget, Laws, Model, Rotation, State, Switches},
+    world::{AccessToken, Credentials, Held, Listed, Live, Record, RefreshToken, Resource, Target, Time, World},
+};
+
+/// One search.
+#[derive(Clone, Copy)]
+pub(crate) struct Scenario {
+    pub(crate) start: Start,
+    pub(crate) budget: Budget,
+    pub(crate) adversity: Adversity,
+    pub(crate) laws: Laws,
+    pub(crate) planner: Planner,
+    pub(crate) liveness: u32,
+    pub(crate) limit: usize,
+}
+
+/// What there is in the beginning.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    /// A resource that nobody has seen yet.
+    Fresh,
+    /// A token that is delivered and lives for an hour.
+    Live,
+    /// The same, to be refreshed now.
+    Due,
+}
+
+impl Scenario {
+    pub(crate) const fn new(start: Start) -> Self {
+        let laws = Laws { rotation: Rotation::Never, switches: Switches::AS_DESIGNED, glances: false };
+        let budget = Budget { time: 0, faults: 0, edits: 0, kills: 0 };
+        Self { start, budget, adversity: Adversity::NONE, laws, planner: Planner::PRODUCTION, liveness: 1, limit: 5_000_000 }
+    }
+
+    pub(crate) fn search(&self) -> Found {
+        let Self { start, budget, adversity, laws, planner, liveness, limit } = *self;
+        let model = Model::new(policy(), planner, laws);
+        let start = State { world: start.world(), budget, ..State::default() };
+        Search { model, adversity, liveness, limit }.run(start)
+    }
+
+    /// Prints what the search took, and fails with the story of what it found.
+    pub(crate) fn holds(&self, name: &str) {
+        let found = self.search();
+        print(name, &found);
+        if let Some(found) = found.counterexample {
+            panic!("{}: {}\n{}", found.violation.invariant, found.violation.what, found.story.join("\n"));
+        }
+    }
+}
+
+pub(crate) fn print(name: &str, found: &Found) {
+    let Found { states, transitions, depth, questions, time, is_whole, .. } = found;
+    let cut = if *is_whole { "" } else { " (cut)" };
+    println!("{name}: {states} states, {transitions} transitions, depth {depth}, {questions} questions, {:.1} s{cut}", time.as_secs_f64());
+}
+
+/// Pauses are all alike, so that histories do not differ by them.
+fn policy() -> Policy {
+    let pause = Duration::from_secs(60);
+    Policy { retry_min: pause, retry_max: pause, revoke_retry_max: pause, retiring_cap: 3, max_acts: u32::MAX, ..Policy::default() }
+}
+
+impl Start {
+    fn world(self) -> World {
+        match self {
+            Self::Fresh => fresh(),
+            Self::Live => live(3600),
+            Self::Due => live(800),
+        }
+    }
+}
+
+fn fresh() -> World {
+    let mut world = World { resource: Some(Resource::default()), uids: 1, ..World::default() };
+    world.credentials = Some(Credentials::default());
+    world.tally.issues_left = 1;
+    world
+}
+
+fn live(expires_at: Time) -> World {
+    let mut world = World { resource: Some(Resource { held: Held::Claimed, ..Resource::default() }), ..fresh() };
+    world.tally.issues_left = 0;
+    world.tally.was_claimed[0] = true;
+    world.tally.delivered[0] = 1;
+    let refresh = world.refresh_tokens.place(RefreshToken { is_alive: true, ..RefreshToken::default() });
+    let access = world.access_tokens.place(AccessToken { of: refresh, rank: 1, expires_at });
+    world.targets[0] = Target::Ours { owner: Some(0), content: access };
+    let mut record = Record { claimed: true, next_revision: 2, ..Record::default() };
+    record.listed[0] = Listed::Yes;
+    record.live = Some(Live { revision: 1, refresh, access, expires_at, pair: 0, version: Some(0) });
+    world.ledgers[0] = Some(record);
+    world
+}
+
+const fn budget(time: u8, faults: u8, edits: u8) -> Budget {
+    Budget { time, faults, edits, kills: 0 }
+}
+
+#[test]
+fn fresh_without_faults() {
+    Scenario { budget: budget(1, 0, 0), ..Scenario::new(Start::Fresh) }.holds("fresh");
+}
+
+#[test]
+fn live_with_renames() {
+    let adversity = Adversity { edits: &[Edit::Rename], ..Adversity::NONE };
+    Scenario { budget: budget(2, 0, 1), adversity, ..Scenario::new(Start::Live) }.holds("live, rename");
+}

@@ -1,0 +1,210 @@
+//! One state of the model: the servers, the passes of two replicas, and what adversity is left.
+
+use revoiceit_operator::planner::Policy;
+
+use crate::{
+    brain::{Brain, Planner},
+    sight::{Pass, Phase, ResourceSight},
+    world::{Listed, Record, Stamp, Time, UIDS, World, Write},
+};
+
+/// Two replicas, both always active: there is no lease.
+pub(crate) const REPLICAS: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct State {
+    pub(crate) world: World,
+    pub(crate) passes: [Option<Pass>; REPLICAS],
+    /// What each replica remembers between its passes: since when each resource was NotFound.
+    pub(crate) absent_since: [[Option<Time>; UIDS]; REPLICAS],
+    pub(crate) budget: Budget,
+}
+
+/// What adversity may still do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Budget {
+    pub(crate) time: u8,
+    pub(crate) faults: u8,
+    pub(crate) edits: u8,
+    pub(crate) kills: u8,
+}
+
+/// An invariant of DESIGN section 9 that does not hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) invariant: &'static str,
+    pub(crate) what: String,
+}
+
+/// How the world goes: the scenario's laws, the planner, and what was found to be wrong.
+pub(crate) struct Model {
+    pub(crate) brain: Brain,
+    pub(crate) laws: Laws,
+    pub(crate) violation: Option<Violation>,
+    /// When the pass that ended last is due again.
+    pub(crate) last_rest: Option<Time>,
+}
+
+/// What does not change in a scenario.
+#[derive(Clone, Copy)]
+pub(crate) struct Laws {
+    pub(crate) rotation: Rotation,
+    pub(crate) switches: Switches,
+    /// Passes begin with a glance, unless the resource is in no cache.
+    pub(crate) glances: bool,
+}
+
+/// What a refresh does to the refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    Never,
+    /// The old one is dead at once.
+    Replaces,
+    /// The old one lives on.
+    Adds,
+}
+
+/// Rules of the shell that a test breaks, to see the model find it.
+#[derive(Clone, Copy)]
+pub(crate) struct Switches {
+    /// Rule 7.
+    pub(crate) order: [Read; 3],
+    /// Rule 4.
+    pub(crate) writes_targets_blindly: bool,
+    pub(crate) writes_ledgers_blindly: bool,
+    /// Rule 5: a record that is not as it was sent is taken for another's.
+    pub(crate) judges_by_writer: bool,
+    /// Rule 6.
+    pub(crate) believes_one_404: bool,
+    /// A pass ends when another was faster.
+    pub(crate) ends_when_changed: bool,
+    /// Rule 3: what is delivered is what is in hand.
+    pub(crate) delivers_from_hand: bool,
+}
+
+/// One of the reads of a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Targets,
+    Ledger,
+    /// And the credentials.
+    Resource,
+}
+
+impl Switches {
+    pub(crate) const AS_DESIGNED: Self = Self {
+        order: [Read::Targets, Read::Ledger, Read::Resource],
+        writes_targets_blindly: false,
+        writes_ledgers_blindly: false,
+        judges_by_writer: false,
+        believes_one_404: false,
+        ends_when_changed: false,
+        delivers_from_hand: false,
+    };
+}
+
+impl Model {
+    pub(crate) fn new(policy: Policy, planner: Planner, laws: Laws) -> Self {
+        Self { brain: Brain::new(policy, planner), laws, violation: None, last_rest: None }
+    }
+
+    /// The first thing that is wrong is what is told.
+    pub(crate) fn violated(&mut self, invariant: &'static str, what: impl Into<String>) {
+        self.violation.get_or_insert_with(|| Violation { invariant, what: what.into() });
+    }
+}
+
+impl State {
+    pub(crate) fn pass(&mut self, replica: usize) -> &mut Pass {
+        self.passes[replica].as_mut().expect("a running pass")
+    }
+
+    /// The pass is over: an intent of it is nobody's from now on.
+    pub(crate) fn end_pass(&mut self, replica: usize) {
+        self.passes[replica] = None;
+        let late = self.world.late.as_mut().and_then(|late| match &mut late.write {
+            Write::Ledger { record, .. } => Some(record),
+            _ => None,
+        });
+        for record in self.world.ledgers.iter_mut().flatten().chain(late) {
+            for intent in &mut record.intent {
+                if intent.stamp == Stamp::Of(replica as u8) {
+                    intent.stamp = Stamp::Nobody;
+                }
+            }
+        }
+    }
+
+    /// The target has a new version, or is gone.
+    pub(crate) fn touch_target(&mut self, name: u8) {
+        for pass in self.passes.iter_mut().flatten() {
+            pass.seen.targets[usize::from(name)].outdate();
+        }
+        self.outdate_late(|write| matches!(write, Write::Target { name: of, .. } | Write::DeleteTarget { name: of } if *of == name));
+    }
+
+    /// The ledger has a new version, or is gone.
+    pub(crate) fn touch_ledger(&mut self, uid: u8) {
+        for pass in self.passes.iter_mut().flatten().filter(|pass| pass.uid == uid) {
+            for ledger in &mut pass.seen.ledger {
+                ledger.is_current = false;
+            }
+        }
+        self.outdate_late(|write| matches!(write, Write::Ledger { uid: of, .. } | Write::DeleteLedger { uid: of, .. } if *of == uid));
+    }
+
+    /// The resource has a new version, or is gone.
+    pub(crate) fn touch_resource(&mut self) {
+        for pass in self.passes.iter_mut().flatten() {
+            if let ResourceSight::Here { is_current, .. } = &mut pass.seen.resource {
+                *is_current = false;
+            }
+        }
+        self.outdate_late(|write| matches!(write, Write::Claim { .. } | Write::Release { .. }));
+    }
+
+    fn outdate_late(&mut self, is_meant: impl Fn(&Write) -> bool) {
+        let late = self.world.late.as_mut().filter(|late| is_meant(&late.write));
+        if let Some(late) = late {
+            late.is_current = matches!(late.write, Write::Target { creates: true, .. } | Write::Ledger { creates: true, .. });
+        }
+        self.world.late = self.world.late.filter(|late| late.is_current);
+    }
+
+    /// UIDs that a pass may be for: of the resource, and of each ledger.
+    pub(crate) fn uids(&self) -> impl Iterator<Item = u8> + use<> {
+        let resource = self.world.resource.map(|resource| resource.uid);
+        let ledgers = self.world.ledgers;
+        (0..UIDS as u8).filter(move |uid| resource == Some(*uid) || ledgers[usize::from(*uid)].is_some())
+    }
+
+    pub(crate) fn is_reading(&self, replica: usize) -> bool {
+        self.passes[replica].is_some_and(|pass| matches!(pass.phase, Phase::Read(_)))
+    }
+}
+
+/// A record as a pass of this replica sees it: its own intents, and those of others.
+pub(crate) fn as_seen_by(replica: usize, record: Record) -> Record {
+    let mut record = record;
+    for intent in &mut record.intent {
+        intent.stamp = if intent.stamp == Stamp::Of(replica as u8) { Stamp::Mine } else { Stamp::Other };
+    }
+    record
+}
+
+/// The same as the server keeps it. An intent of another's is the one that is there already: nobody writes anybody else's.
+pub(crate) fn as_kept(replica: usize, record: Record, there: Option<Record>) -> Record {
+    let mut record = record;
+    for intent in &mut record.intent {
+        intent.stamp = match intent.stamp {
+            Stamp::Mine => Stamp::Of(replica as u8),
+            _ => there.and_then(|there| there.intent).map_or(Stamp::Nobody, |intent| intent.stamp),
+        };
+    }
+    record
+}
+
+/// Whether some ledger lists the name.
+pub(crate) fn is_listed(world: &World, name: usize) -> bool {
+    world.ledgers.iter().flatten().any(|record| record.listed[name] != Listed::No)
+}
