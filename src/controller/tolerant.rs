@@ -17,7 +17,7 @@ use zeroize::Zeroize;
 ///
 /// `managedFields` is dropped: nothing is decided from it, and it is a third of what a list weighs. Only who wrote last is kept.
 #[derive(Clone)]
-pub struct Tolerant<K>(pub Result<K, Invalid>, Option<String>);
+pub struct Tolerant<K>(pub Result<K, Box<Invalid>>, Option<String>);
 
 /// An object that cannot be understood. Why is not kept: the words of such an error quote the values.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +58,7 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Tolerant<K> {
     }
 }
 
-fn read<K: DeserializeOwned>(object: &mut Value) -> Result<K, Invalid> {
+fn read<K: DeserializeOwned>(object: &mut Value) -> Result<K, Box<Invalid>> {
     if let Ok(read) = K::deserialize(&*object) {
         return Ok(read);
     }
@@ -75,7 +75,7 @@ fn read<K: DeserializeOwned>(object: &mut Value) -> Result<K, Invalid> {
         return Ok(read);
     }
     let metadata = object.get("metadata").and_then(|metadata| ObjectMeta::deserialize(metadata).ok());
-    Err(Invalid { metadata: metadata.unwrap_or_default() })
+    Err(Box::new(Invalid { metadata: metadata.unwrap_or_default() }))
 }
 
 /// Leaves what can be read of the metadata: each field for itself, and each entry of a list or a map.
@@ -274,6 +274,6 @@ mod tests {
 
     #[test]
     fn what_was_not_understood_is_not_written() {
-        assert!(serde_json::to_value(Tolerant::<Secret>(Err(Invalid::default()), None)).is_err());
+        assert!(serde_json::to_value(Tolerant::<Secret>(Err(Box::default()), None)).is_err());
     }
 }
