@@ -98,7 +98,12 @@ async fn read_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: Name, targ
         return Ok(());
     }
     let read = get(&cx.secrets(&seen.id.namespace), name.as_str()).await.map_err(Error::ReadTarget)?;
-    targets.insert(name, read.map_or(Target::Absent, |secret| classify::target(secret, &seen.id)));
+    let writer = read.as_ref().and_then(|secret| secret.last_writer()).filter(|writer| *writer != names::OPERATOR).map(str::to_owned);
+    let target = read.map_or(Target::Absent, |secret| classify::target(secret, &seen.id));
+    if let (Target::Ours { .. }, Some(writer)) = (&target, writer) {
+        cx.repairs.written_by(&seen.id.uid, &writer, clock::now());
+    }
+    targets.insert(name, target);
     Ok(())
 }
 
