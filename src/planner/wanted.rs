@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     act::{Act, Change, Lane, Plan},
-    observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Source, Target},
+    observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Sighted, Source, Target},
     plan::{Step, call, may_call, rest, rest_until, revoke, suspect, unusable_reason},
     record::{Intent, IntentCall},
     render, schedule,
@@ -139,7 +139,12 @@ fn shorten(v: &View) -> Option<Plan> {
 fn look_at_credentials(v: &View) -> Option<Plan> {
     let Source::Unread { version } = &v.seen.source else { return None };
     let is_known = v.live().is_some_and(|live| live.source_version.as_ref() == Some(version));
-    (!is_known && !v.spec()?.suspend).then_some(Plan::Act(Act::Look))
+    (!is_known && !v.spec()?.suspend && !issues_whatever_the_pair_is(v)).then_some(Plan::Act(Act::Look))
+}
+
+/// A glance is enough to queue for a permit: the look that follows it reads the pair.
+fn issues_whatever_the_pair_is(v: &View) -> bool {
+    v.seen.sighted == Sighted::Glance && issue_cause(v).is_some() && issue_obstacle(v).is_none()
 }
 
 fn issue(v: &View) -> Option<Plan> {
@@ -147,8 +152,12 @@ fn issue(v: &View) -> Option<Plan> {
     if issue_obstacle(v).is_some() || v.my_unsent_intent().is_some_and(|intent| intent.call != IntentCall::Issue) {
         return None;
     }
-    let Source::Found { pair, .. } = &v.seen.source else { return Some(Plan::Act(Act::Look)) };
     let name = v.target_name()?;
+    let pair = match &v.seen.source {
+        Source::Found { pair, .. } => pair,
+        _ if issues_whatever_the_pair_is(v) => return Some(Plan::Act(Act::TryTarget(name))),
+        _ => return Some(Plan::Act(Act::Look)),
+    };
     if v.seen.spent.answered_since_look {
         return Some(Plan::Act(Act::Look));
     }
