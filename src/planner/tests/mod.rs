@@ -1,0 +1,8 @@
+//! The planner, told as tables and as lives: what it does in which situation, exactly.
+
+mod builders;
+mod fixtures;
+mod life;
+mod story;
+mod words;
+mod world;
