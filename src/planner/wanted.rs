@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     act::{Act, Change, Lane, Plan},
+    ending::tell_of_suspects,
     observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Sighted, Source, Target},
     plan::{Step, call, may_call, rest, rest_until, revoke, suspect, unusable_reason},
     record::{Intent, IntentCall},
@@ -72,12 +73,15 @@ fn begin_anew_after_closing(v: &View) -> Option<Plan> {
     let due =
         record.retiring.iter().find(|retiring| retiring.not_before.is_none_or(|time| time <= v.now)).map(|retiring| retiring.revision);
     if let Some(revision) = due.or(record.live.as_ref().map(|live| live.revision)) {
-        return Some(revoke(v, revision, Reason::Issuing));
+        return Some(revoke(v, revision, Reason::RevocationBacklog));
     }
     if !record.is_empty() {
-        return Some(rest(v, Reason::WaitingForAnswer));
+        return Some(rest(v, if record.intent.is_some() { Reason::WaitingForAnswer } else { Reason::RevocationBacklog }));
     }
-    Some(Plan::Act(if v.is_claimed() { Act::Release } else { Act::DeleteLedger }))
+    if v.is_claimed() {
+        return Some(Plan::Act(Act::Release));
+    }
+    Some(tell_of_suspects(v).unwrap_or(Plan::Act(Act::DeleteLedger)))
 }
 
 /// Somebody removed the finalizer while there are tokens.
