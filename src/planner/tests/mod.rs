@@ -2,6 +2,7 @@
 
 mod builders;
 mod fixtures;
+mod leaving;
 mod life;
 mod story;
 mod words;

@@ -174,6 +174,12 @@ impl Story {
         self.pass()
     }
 
+    /// The same, or the first one at once.
+    pub(super) fn pass_on_or_now(&mut self) -> Vec<String> {
+        self.now = self.due.unwrap_or(self.now);
+        self.pass()
+    }
+
     /// The rest of a pass that has seen this.
     pub(super) fn go_on(&mut self, mut seen: Observed) -> Vec<String> {
         let mut permit = None;
