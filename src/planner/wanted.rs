@@ -124,8 +124,12 @@ fn leave_old_names(v: &View) -> Option<Plan> {
         Some(Target::Ours { owner: Owner::Me | Owner::None, .. }) => None,
         Some(Target::Absent | Target::Foreign { .. } | Target::Ours { owner: Owner::OtherUid, .. }) => match old.left_at {
             None => Some(Plan::save(Change::Unlist { name: old.name.clone(), at: v.now })),
-            Some(at) if schedule::after(at, v.seen.policy.linger) <= v.now => Some(Plan::save(Change::Forget(old.name.clone()))),
-            Some(_) => None,
+            Some(at) => {
+                let over_at = schedule::after(at, v.seen.policy.linger);
+                let was_read_then = matches!(v.seen.sighted, Sighted::Look(began_at) if began_at >= over_at);
+                (over_at <= v.now)
+                    .then(|| if was_read_then { Plan::save(Change::Forget(old.name.clone())) } else { Plan::Act(Act::Look) })
+            }
         },
     })
 }
