@@ -144,10 +144,9 @@ impl Record {
 
     /// The successor takes the place of the line in use, which is kept until nobody can be using its last access token.
     fn begin_line(&mut self, policy: &Policy, issued: &Issued, sent_at: Timestamp, source: &Digest, source_version: &Version) {
+        let worked_at = self.live_worked_at();
         if let Some(old) = self.live.take() {
-            // A line that Revoiceit has rejected already is unknown to it, and no news to anybody.
-            let was_rejected = self.failed_refresh.as_ref().is_some_and(|failed| failed.class == FailureClass::Rejected);
-            self.retire(old.revision, old.refresh, old.expires_at, (!was_rejected).then_some(old.sent_at));
+            self.retire(old.revision, old.refresh, old.expires_at, worked_at);
         }
         self.live = Some(Live {
             revision: self.take_revision(),
@@ -172,7 +171,7 @@ impl Record {
         };
         if let Some(token) = &refreshed.rotated {
             let replaced = std::mem::replace(&mut live.refresh, token.clone());
-            self.retire(live.revision, replaced, live.expires_at, Some(live.sent_at));
+            self.retire(live.revision, replaced, live.expires_at, None);
         }
         live.revision = self.take_revision();
         live.access = refreshed.access.clone();

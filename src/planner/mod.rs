@@ -15,6 +15,8 @@ mod record;
 mod render;
 mod schedule;
 mod status;
+#[cfg(test)]
+mod tests;
 mod view;
 mod wanted;
 mod words;

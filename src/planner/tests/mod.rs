@@ -1,0 +1,9 @@
+//! The planner, told as tables and as lives: what it does in which situation, exactly.
+
+mod builders;
+mod fixtures;
+mod leaving;
+mod life;
+mod story;
+mod words;
+mod world;
