@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{
     act::{Change, retry_after},
-    observed::{Called, Claim, Hand, Observed, Resource, Source},
+    hand::{Called, Hand},
+    observed::{Claim, Observed, Resource, Source},
     policy::Policy,
     record::{Failed, IntentCall, Live, Record, Retiring, TargetId},
     schedule,

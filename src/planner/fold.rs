@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{
     act::{Answer, Came, Look, Sight, Which, retry_after},
-    observed::{Called, Claim, Hand, Observed, Resource, Sighted, Source},
+    hand::{Called, Hand},
+    observed::{Claim, Observed, Resource, Sighted, Source},
     schedule,
     wanted::rotation_request,
     words::Digest,

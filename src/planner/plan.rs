@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::{
     act::{Act, Change, Lane, Plan, Rest, Until, Which},
     ending,
+    hand::Hand,
     notice::{About, Notice},
-    observed::{Hand, Ledger, Observed, Refused, Resource, Sighted, Source},
+    observed::{Ledger, Observed, Refused, Resource, Sighted, Source},
     record::Unusable,
     schedule,
     status::{self},
