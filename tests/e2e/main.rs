@@ -1,1 +1,8 @@
 //! End-to-end tests against a real API server.
+
+mod golden;
+mod install;
+mod manifests;
+mod resource;
+mod shared;
+mod upgrade;

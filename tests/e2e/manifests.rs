@@ -4,7 +4,9 @@
 pub(crate) fn malformed() -> Vec<(&'static str, String)> {
     let mut cases = Vec::new();
     cases.extend(SPECS.iter().map(|(what, spec)| (*what, with_spec(spec))));
-    cases.extend(TARGETS.iter().map(|(what, field)| (*what, with_spec(&format!("{CREDENTIALS}  target: {{name: speech-token, {field}}}\n")))));
+    cases.extend(
+        TARGETS.iter().map(|(what, field)| (*what, with_spec(&format!("{CREDENTIALS}  target: {{name: speech-token, {field}}}\n")))),
+    );
     cases.extend(OTHERS.iter().map(|(what, field)| (*what, with_spec(&format!("{CREDENTIALS}{TARGET}  {field}\n")))));
     let keys = |count: usize| (0..count).map(|n| format!("      key{n}: x\n")).collect::<String>();
     let long = |length: usize| "x".repeat(length);
@@ -12,7 +14,10 @@ pub(crate) fn malformed() -> Vec<(&'static str, String)> {
         ("no spec", HEAD.to_owned()),
         ("a version that does not exist", with_spec(CREDENTIALS).replace("revoiceit.com/v1", "revoiceit.com/v1beta1")),
         ("a credentials name of 254 characters", with_spec(&format!("  credentialsSecretRef: {{name: {}}}\n{TARGET}", long(254)))),
-        ("a clientIdKey of 254 characters", with_spec(&format!("  credentialsSecretRef: {{name: a, clientIdKey: {}}}\n{TARGET}", long(254)))),
+        (
+            "a clientIdKey of 254 characters",
+            with_spec(&format!("  credentialsSecretRef: {{name: a, clientIdKey: {}}}\n{TARGET}", long(254))),
+        ),
         ("33 labels", with_target(&format!("    labels:\n{}", keys(33)))),
         ("a label value of 64 characters", with_target(&format!("    labels: {{team: {}}}\n", long(64)))),
         ("a label name of 64 characters", with_target(&format!("    labels: {{example.com/{}: x}}\n", long(64)))),
@@ -86,14 +91,29 @@ const SPECS: &[(&str, &str)] = &[
     ("an empty credentials name", "  credentialsSecretRef: {name: \"\"}\n  target: {name: speech-token}\n"),
     ("a credentials name that no Secret can have", "  credentialsSecretRef: {name: Revoiceit_Client}\n  target: {name: speech-token}\n"),
     ("a target in another namespace", "  credentialsSecretRef: {name: revoiceit-client}\n  target: {name: other/speech-token}\n"),
-    ("credentials in another namespace", "  credentialsSecretRef: {name: revoiceit-client, namespace: other}\n  target: {name: speech-token}\n"),
+    (
+        "credentials in another namespace",
+        "  credentialsSecretRef: {name: revoiceit-client, namespace: other}\n  target: {name: speech-token}\n",
+    ),
     ("one Secret for both", "  credentialsSecretRef: {name: revoiceit-client}\n  target: {name: revoiceit-client}\n"),
-    ("one key for both", "  credentialsSecretRef: {name: revoiceit-client, clientIdKey: client, clientSecretKey: client}\n  target: {name: speech-token}\n"),
-    ("one key for both, through a default", "  credentialsSecretRef: {name: revoiceit-client, clientSecretKey: clientId}\n  target: {name: speech-token}\n"),
+    (
+        "one key for both",
+        "  credentialsSecretRef: {name: revoiceit-client, clientIdKey: client, clientSecretKey: client}\n  target: {name: speech-token}\n",
+    ),
+    (
+        "one key for both, through a default",
+        "  credentialsSecretRef: {name: revoiceit-client, clientSecretKey: clientId}\n  target: {name: speech-token}\n",
+    ),
     ("a key with a space", "  credentialsSecretRef: {name: revoiceit-client, clientIdKey: client id}\n  target: {name: speech-token}\n"),
-    ("a key that leads out of a folder", "  credentialsSecretRef: {name: revoiceit-client, clientSecretKey: ..}\n  target: {name: speech-token}\n"),
+    (
+        "a key that leads out of a folder",
+        "  credentialsSecretRef: {name: revoiceit-client, clientSecretKey: ..}\n  target: {name: speech-token}\n",
+    ),
     ("a misspelt field", "  credentialsSecretRef: {name: revoiceit-client}\n  target: {nmae: speech-token}\n"),
-    ("several mistakes at once", "  credentialsSecretRef: {name: A, clientIdKey: a b}\n  target: {name: A, template: {t: \"{{ x }}\"}}\n  refresh: {beforeExpiry: 1h}\n  revocation: {grace: 2h}\n"),
+    (
+        "several mistakes at once",
+        "  credentialsSecretRef: {name: A, clientIdKey: a b}\n  target: {name: A, template: {t: \"{{ x }}\"}}\n  refresh: {beforeExpiry: 1h}\n  revocation: {grace: 2h}\n",
+    ),
 ];
 
 /// What is added to a target that is right so far.
