@@ -127,8 +127,7 @@ fn leave_old_names(v: &View) -> Option<Plan> {
             Some(at) => {
                 let over_at = schedule::after(at, v.seen.policy.linger);
                 let was_read_then = matches!(v.seen.sighted, Sighted::Look(began_at) if began_at >= over_at);
-                (over_at <= v.now)
-                    .then(|| if was_read_then { Plan::save(Change::Forget(old.name.clone())) } else { Plan::Act(Act::Look) })
+                (over_at <= v.now).then(|| if was_read_then { Plan::save(Change::Forget(old.name.clone())) } else { Plan::Act(Act::Look) })
             }
         },
     })
@@ -264,8 +263,7 @@ fn target_trouble(v: &View) -> Option<Reason> {
     if matches!(v.target(), Some(Target::Foreign { consent, .. }) if *consent != Consent::Given) {
         return Some(Reason::TargetConflict);
     }
-    let (Refused::Target, denied) = v.seen.refused? else { return None };
-    Some(match denied {
+    Some(match v.seen.refused.get(&Refused::Target)? {
         Denied::Terminating => Reason::NamespaceTerminating,
         Denied::Quota => Reason::QuotaExceeded,
         Denied::Admission => Reason::AdmissionDenied,
