@@ -43,8 +43,8 @@ pub struct Observed {
     pub repair_after: Option<Timestamp>,
     /// What Revoiceit answered and no record has yet.
     pub hand: Hand,
-    /// A write that the API server refused in this pass. It is not tried again in it.
-    pub refused: Option<(Refused, Denied)>,
+    /// The writes that the API server refused in this pass. None of them is tried again in it.
+    pub refused: BTreeMap<Refused, Denied>,
     /// An earlier look of this pass saw our finalizer: a ledger that is absent now was lost.
     pub finalizer_seen: bool,
     /// What the pass has used up.
@@ -200,7 +200,7 @@ pub enum Consent {
 }
 
 /// The kind of object whose write was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Refused {
     /// The target.
     Target,
@@ -263,7 +263,7 @@ impl Observed {
             targets: BTreeMap::new(),
             repair_after: None,
             hand: Hand::Nothing,
-            refused: None,
+            refused: BTreeMap::new(),
             finalizer_seen: false,
             spent: Spent::default(),
         }

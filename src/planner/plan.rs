@@ -149,7 +149,7 @@ fn wakes(v: &View) -> impl Iterator<Item = Timestamp> {
     wakes.extend(v.seen.repair_after);
     // Nothing wakes a pass when a quota is raised, a policy is changed, or a ledger is restored.
     let is_unusable = matches!(v.seen.ledger, Ledger::Unusable(_));
-    if v.seen.refused.is_some() || is_unusable || matches!(v.seen.resource, Resource::NotFound { proven: false }) {
+    if !v.seen.refused.is_empty() || is_unusable || matches!(v.seen.resource, Resource::NotFound { proven: false }) {
         wakes.push(schedule::after(v.now, policy.retry_max));
     }
     wakes.into_iter()

@@ -263,8 +263,7 @@ fn target_trouble(v: &View) -> Option<Reason> {
     if matches!(v.target(), Some(Target::Foreign { consent, .. }) if *consent != Consent::Given) {
         return Some(Reason::TargetConflict);
     }
-    let (Refused::Target, denied) = v.seen.refused? else { return None };
-    Some(match denied {
+    Some(match v.seen.refused.get(&Refused::Target)? {
         Denied::Terminating => Reason::NamespaceTerminating,
         Denied::Quota => Reason::QuotaExceeded,
         Denied::Admission => Reason::AdmissionDenied,

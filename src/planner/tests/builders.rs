@@ -148,7 +148,7 @@ impl Observed {
     }
 
     pub(super) fn refused(self, what: Refused, denied: Denied) -> Self {
-        self.edited(|it| it.refused = Some((what, denied)))
+        self.edited(|it| drop(it.refused.insert(what, denied)))
     }
 
     pub(super) fn policy(self, edit: impl FnOnce(&mut Policy)) -> Self {

@@ -5,5 +5,6 @@ mod fixtures;
 mod leaving;
 mod life;
 mod story;
+mod target;
 mod words;
 mod world;
