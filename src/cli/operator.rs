@@ -188,7 +188,7 @@ fn watch(args: &RunArgs, tasks: &mut Tasks, readiness: &Readiness, client: &kube
             synced.cancelled().await;
         }
         done.cancel();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     all_synced
 }

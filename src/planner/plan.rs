@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::{
     act::{Act, Change, Lane, Plan, Rest, Until, Which},
     ending,
+    hand::Hand,
     notice::{About, Notice},
-    observed::{Hand, Ledger, Observed, Refused, Resource, Sighted, Source},
+    observed::{Ledger, Observed, Refused, Resource, Sighted, Source},
     record::Unusable,
     schedule,
     status::{self},
@@ -148,7 +149,7 @@ fn wakes(v: &View) -> impl Iterator<Item = Timestamp> {
     wakes.extend(v.seen.repair_after);
     // Nothing wakes a pass when a quota is raised, a policy is changed, or a ledger is restored.
     let is_unusable = matches!(v.seen.ledger, Ledger::Unusable(_));
-    if v.seen.refused.is_some() || is_unusable || matches!(v.seen.resource, Resource::NotFound { proven: false }) {
+    if !v.seen.refused.is_empty() || is_unusable || matches!(v.seen.resource, Resource::NotFound { proven: false }) {
         wakes.push(schedule::after(v.now, policy.retry_max));
     }
     wakes.into_iter()

@@ -133,7 +133,7 @@ fn what_happened(v: &View, reason: Reason) -> String {
         Reason::AdmissionDenied => format!("An admission policy or webhook refuses the Secret \"{target}\"; no token is obtained that could not be delivered. Ask whoever runs the policy, or change spec.target."),
         Reason::TargetInvalid => format!("The API server finds the Secret \"{target}\" invalid; no token is obtained that could not be delivered. Check names, labels and annotations in spec.target."),
         Reason::TargetTooLarge => format!("The Secret \"{target}\" would be larger than 256 KiB; no token is obtained that could not be delivered. Use fewer keys or placeholders in spec.target.template."),
-        Reason::PermissionDenied if matches!(v.seen.refused, Some((Refused::Resource, _))) => "The operator may not patch this resource; no token is obtained without the finalizer that sees to its revocation. Check the operator's roles.".to_owned(),
+        Reason::PermissionDenied if !v.is_refused(Refused::Target) => "The operator may not patch this resource; no token is obtained without the finalizer that sees to its revocation. Check the operator's roles.".to_owned(),
         Reason::PermissionDenied => format!("The operator may not write the Secret \"{target}\" in this namespace; no token is obtained that could not be delivered. Check the operator's roles and its --namespace."),
         Reason::NamespaceTerminating => "The namespace is being deleted.".to_owned(),
         Reason::Suspended => "spec.suspend is true: tokens are neither obtained nor refreshed. Set it to false to go on.".to_owned(),
