@@ -371,7 +371,13 @@ impl Observed {
         let annotation = meta.annotations.as_ref().and_then(|annotations| annotations.get(names::CLAIM_ANNOTATION));
         match annotation.map(|value| value.split_once('/').unwrap_or((value, ""))) {
             // Whichever namespace it names: no ledger anywhere is this resource's.
-            Some((_, uid)) if uid != self.id.uid => if has_finalizer { Claim::Copied } else { Claim::None },
+            Some((_, uid)) if uid != self.id.uid => {
+                if has_finalizer {
+                    Claim::Copied
+                } else {
+                    Claim::None
+                }
+            }
             Some((namespace, _)) if namespace != self.place.operator_namespace => Claim::Elsewhere,
             // Somebody removed the annotation, or had put the finalizer there: it stands for a ledger all the same.
             Some(_) | None if has_finalizer => Claim::Ours,
