@@ -40,7 +40,9 @@ pub(super) fn plan(v: &View) -> Plan {
 /// What another operator, another cluster or another API holds is not ours to act on.
 fn leave_alone(v: &View) -> Option<Plan> {
     if v.seen.claim() == Claim::Elsewhere {
-        Some(rest(v, Reason::LedgerElsewhere))
+        // Whether anybody else is at work is seen when the token that the status speaks of has expired.
+        let speaks_until = v.wanted()?.status.as_ref().and_then(|status| status.expires_at.as_ref()).map(|expiry| expiry.0);
+        Some(rest_until(v, Reason::LedgerElsewhere, speaks_until.filter(|expiry| *expiry > v.now)))
     } else if v.seen.id.namespace == v.seen.place.operator_namespace {
         Some(rest(v, Reason::OperatorNamespace))
     } else if let Ledger::Unusable(why) = v.seen.ledger {

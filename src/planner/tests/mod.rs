@@ -1,5 +1,6 @@
 //! The planner, told as tables and as lives: what it does in which situation, exactly.
 
+mod bracket;
 mod builders;
 mod fixtures;
 mod leaving;
