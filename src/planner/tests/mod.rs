@@ -3,6 +3,7 @@
 mod bracket;
 mod builders;
 mod fixtures;
+mod intents;
 mod leaving;
 mod life;
 mod story;
