@@ -199,7 +199,7 @@ pub enum Consent {
 }
 
 /// What Revoiceit answered, until a record has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Hand {
     /// Nothing.
     Nothing,
