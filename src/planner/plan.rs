@@ -57,8 +57,10 @@ fn save_what_is_in_hand(v: &View) -> Option<Plan> {
 /// A pass that goes on and on has met somebody who writes against it, or is wrong. What is in hand was saved by the step before; an intent is
 /// withdrawn by resting; the next pass comes after a pause, so that neither case is a hot loop.
 fn stop_when_spent(v: &View) -> Option<Plan> {
-    let until = schedule::after(v.now, v.seen.policy.retry_min);
-    (v.seen.spent.acts >= v.seen.policy.max_acts).then(|| rest_until(v, Reason::Issuing, Some(until)))
+    (v.seen.spent.acts >= v.seen.policy.max_acts).then(|| {
+        let reason = if v.is_ending() { Reason::Revoking } else { wanted::reason(v) };
+        rest_until(v, reason, Some(schedule::after(v.now, v.seen.policy.retry_min)))
+    })
 }
 
 fn ledger_refused(v: &View) -> Option<Plan> {

@@ -3,8 +3,10 @@
 mod bracket;
 mod builders;
 mod fixtures;
+mod intents;
 mod leaving;
 mod life;
+mod outcomes;
 mod story;
 mod target;
 mod words;
