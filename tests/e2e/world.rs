@@ -167,6 +167,25 @@ impl World {
         .await
     }
 
+    /// So many resources at once, `speech-0`, …, each with a client `client-0` and a target `token-0` of its own.
+    pub(crate) async fn crowd(&self, resources: usize) -> Result<()> {
+        let mut items = Vec::new();
+        for number in 0..resources {
+            let (id, secret) = (format!("client-{number}-of-{}", self.tenant), format!("{CANARY}-{number}-{}", self.tenant));
+            self.sandbox.add_client(&id, &secret);
+            let meta = |name: &str| json!({ "name": format!("{name}-{number}"), "namespace": self.tenant });
+            items.push(json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": meta("client"),
+                "stringData": { "clientId": id, "clientSecret": secret },
+            }));
+            items.push(json!({
+                "apiVersion": "revoiceit.com/v1", "kind": names::KIND, "metadata": meta("speech"),
+                "spec": { "credentialsSecretRef": { "name": format!("client-{number}") }, "target": { "name": format!("token-{number}") } },
+            }));
+        }
+        self.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await
+    }
+
     /// As users do it.
     pub(crate) async fn apply(&self, object: &Value) -> Result<()> {
         self.cluster.kubectl_stdin(["apply", "-f", "-"], &object.to_string()).await.map(drop)
