@@ -10,10 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::{
-    api::{core::v1::Secret, events::v1::Event},
-    jiff::Timestamp,
-};
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
@@ -365,7 +362,7 @@ pub(crate) fn conditions(resource: &RevoiceitCredential) -> Vec<String> {
 
 /// Milliseconds since 1970, as the sandbox counts.
 pub(crate) fn now_millis() -> i64 {
-    Timestamp::now().as_millisecond()
+    revoiceit_operator::runtime::clock::now().as_millisecond()
 }
 
 fn merge(into: &mut Value, from: Value) {
