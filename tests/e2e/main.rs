@@ -1,13 +1,19 @@
 //! End-to-end tests against a real API server.
 
 mod counts;
+mod credentials;
 mod deletion;
+mod faults;
 mod golden;
 mod install;
+mod leaders;
 mod life;
 mod manifests;
 mod resource;
 mod restart;
+mod seen;
 mod shared;
+mod startup;
+mod targets;
 mod upgrade;
 mod world;
