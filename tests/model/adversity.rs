@@ -143,7 +143,9 @@ fn faults(adversity: &Adversity, act: &Act, may_be_late: bool) -> impl Iterator<
     let deny = adversity.deny && crate::pass::refusable(act).is_some();
     // However a revocation fails, it is tried again.
     let calls = CALL.into_iter().filter(move |fault| !is_revocation || matches!(fault, Fault::Lost | Fault::LostAnswer));
-    let lost = [Outcome::Committed, Outcome::Dropped, Outcome::Late].into_iter().filter(move |late| lost && (may_be_late || *late != Outcome::Late));
+    let lost = [Outcome::Committed, Outcome::Dropped, Outcome::Late]
+        .into_iter()
+        .filter(move |late| lost && (may_be_late || *late != Outcome::Late));
     let deny = deny.then_some(Outcome::Denied);
     lost.chain(deny).chain(calls.filter(move |_| is_call).map(Outcome::Fails))
 }

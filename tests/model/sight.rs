@@ -221,9 +221,15 @@ pub(crate) enum Came {
     Changed,
     Denied(Refused),
     Issued(Result<(u8, u8), Failure>),
-    Refreshed { of: u8, answer: Result<(u8, Option<u8>), Failure> },
+    Refreshed {
+        of: u8,
+        answer: Result<(u8, Option<u8>), Failure>,
+    },
     /// Whether Revoiceit knew the token.
-    Revoked { which: Which, answer: Result<bool, Failure> },
+    Revoked {
+        which: Which,
+        answer: Result<bool, Failure>,
+    },
 }
 
 impl Seen {
@@ -237,7 +243,15 @@ impl Seen {
         hand: Hand::Nothing,
         refused: None,
         finalizer_seen: false,
-        spent: Spent { calls: 0, refreshed: false, answered_since_look: false, intent_sent: false, tried: None, hand_kept: false, told: false },
+        spent: Spent {
+            calls: 0,
+            refreshed: false,
+            answered_since_look: false,
+            intent_sent: false,
+            tried: None,
+            hand_kept: false,
+            told: false,
+        },
     };
 
     pub(crate) fn record(&self) -> Option<&Record> {

@@ -55,7 +55,8 @@ impl Story {
         if is_swapped {
             self.names.swap(0, 1);
         }
-        let changes = self.world.map(|before| changes(&before, &state.world)).unwrap_or_default();
+        let is_time = self.lines.last().is_some_and(|line| line.ends_with("s later"));
+        let changes = self.world.take().filter(|_| !is_time).map(|before| changes(&before, &state.world)).unwrap_or_default();
         if let Some(line) = self.lines.last_mut().filter(|_| !changes.is_empty()) {
             *line = format!("{line:<60} → {}", changes.join("; "));
         }
@@ -74,14 +75,17 @@ fn told(act: &Act) -> String {
         Act::TryTarget(name) => format!("TryTarget(target-{name})"),
         Act::WriteTarget { name, .. } => format!("WriteTarget(target-{name})"),
         Act::DeleteTarget(name) => format!("DeleteTarget(target-{name})"),
-        Act::SaveLedger { change, .. } => format!("SaveLedger({})", match change {
-            Change::IntendIssue => "Intend issue".to_owned(),
-            Change::IntendRefresh => "Intend refresh".to_owned(),
-            Change::List(name) => format!("List target-{name}"),
-            Change::Unlist(name) => format!("Unlist target-{name}"),
-            Change::Forget(name) => format!("Forget target-{name}"),
-            change => format!("{change:?}"),
-        }),
+        Act::SaveLedger { change, .. } => format!(
+            "SaveLedger({})",
+            match change {
+                Change::IntendIssue => "Intend issue".to_owned(),
+                Change::IntendRefresh => "Intend refresh".to_owned(),
+                Change::List(name) => format!("List target-{name}"),
+                Change::Unlist(name) => format!("Unlist target-{name}"),
+                Change::Forget(name) => format!("Forget target-{name}"),
+                change => format!("{change:?}"),
+            }
+        ),
         Act::DeleteLedger => "DeleteLedger".to_owned(),
         Act::Claim => "Claim".to_owned(),
         Act::Release => "Release".to_owned(),
@@ -151,6 +155,8 @@ fn content(record: &Record) -> String {
         Listed::Left(at) => Some(format!("left target-{name} {} s ago", -at)),
     }));
     parts.extend((record.lost > 0).then(|| format!("{} suspects", record.lost)));
-    parts.extend([(record.closed, "closed"), (record.claimed, "claimed")].into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()));
+    parts.extend(
+        [(record.closed, "closed"), (record.claimed, "claimed")].into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()),
+    );
     format!("[{}]", parts.join(", "))
 }
