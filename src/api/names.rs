@@ -25,9 +25,12 @@ pub const LEDGER_TYPE: &str = "revoiceit.com/ledger";
 /// The one key in a ledger.
 pub const LEDGER_KEY: &str = "record";
 
+/// What the name of every ledger begins with.
+pub const LEDGER_PREFIX: &str = "rvc-";
+
 /// Name of the ledger of the resource with this UID, in the operator's namespace.
 pub fn ledger_name(uid: &str) -> String {
-    format!("rvc-{uid}")
+    format!("{LEDGER_PREFIX}{uid}")
 }
 
 /// The kind of the resource.

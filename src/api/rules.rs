@@ -4,12 +4,15 @@
 //! of the resource is checked on each write of status and finalizer too, and a resource that an older CRD admitted could
 //! then never be deleted.
 //!
+//! Nor may a rule meet an error, such as a field that is not there: unlike one that does not hold, it is an error for what was
+//! admitted before, too. `has()` stands before what the schema requires, because an older one may not have required it.
+//!
 //! In a regex write `[.]` rather than `\\.`: a backslash has to survive Rust, CEL and RE2. Maps and strings are bounded,
 //! or the server refuses the CRD because a rule might cost too much.
 
 use std::time::Duration;
 
-use kube::core::{Message, Rule};
+use kube::core::{Message, Reason, Rule};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::duration;
@@ -20,6 +23,27 @@ const MAX_KEYS: usize = 32;
 const MAX_VALUE: usize = 4096;
 /// Longest name of an object and longest key of a Secret.
 pub(super) const MAX_NAME: usize = 253;
+
+/// In the spec: credentials and target are not the same Secret.
+pub(super) fn has_two_secrets() -> Rule {
+    Rule::new(
+        "!has(self.target) || !has(self.target.name) || !has(self.credentialsSecretRef) || !has(self.credentialsSecretRef.name) \
+         || self.target.name != self.credentialsSecretRef.name",
+    )
+    .message(Message::Expression(
+        "'the target Secret and the credentials Secret are both \"' + self.target.name + '\": set spec.target.name to another name'".into(),
+    ))
+    .field_path(".target.name")
+    .reason(Reason::FieldValueForbidden)
+}
+
+/// In the reference to the credentials: the two keys differ.
+pub(super) fn has_two_keys() -> Rule {
+    // Not with the reason FieldValueDuplicate: the server then drops the message.
+    Rule::new("!has(self.clientIdKey) || !has(self.clientSecretKey) || self.clientIdKey != self.clientSecretKey")
+        .message("clientIdKey and clientSecretKey must be two different keys")
+        .field_path(".clientSecretKey")
+}
 
 /// The field is the name of a Secret.
 pub(super) fn is_secret_name() -> Rule {
@@ -118,8 +142,8 @@ pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
 /// A duration of the spec: what it may be, and what it is when it was left out.
 pub(super) struct Limits {
     pub(super) default: &'static str,
-    min: &'static str,
-    max: &'static str,
+    pub(super) min: &'static str,
+    pub(super) max: &'static str,
 }
 
 impl Limits {
@@ -127,16 +151,21 @@ impl Limits {
         Self { default, min, max }
     }
 
-    /// The text is a duration. At most six digits for each unit, so that CEL's `duration()` cannot overflow.
+    /// The text is a duration.
     pub(super) fn is_duration() -> Rule {
         Rule::new(IS_DURATION).message("must be a duration such as \"15m\", \"90s\" or \"1h30m\" (units h, m and s)")
     }
 
     /// The text is a duration within the limits, or none at all, which [`Self::is_duration`] says.
+    ///
+    /// Six digits a unit and twenty characters keep CEL's `duration()` from an overflow, which would be an error.
     pub(super) fn is_within(&self) -> Rule {
         let Self { min, max, .. } = self;
-        Rule::new(format!("!{IS_DURATION} || (duration(self) >= duration('{min}') && duration(self) <= duration('{max}'))"))
-            .message(Message::Message(format!("must be from {min} to {max}")))
+        let longest = duration::MAX_LENGTH;
+        Rule::new(format!(
+            "self.size() > {longest} || !{IS_DURATION} || (duration(self) >= duration('{min}') && duration(self) <= duration('{max}'))"
+        ))
+        .message(Message::Message(format!("must be from {min} to {max}")))
     }
 
     /// What the text means. One that the rules would refuse, stored while a CRD had others, never stops anything:

@@ -44,10 +44,7 @@ const GRACE: Limits = Limits::new("5m", "0s", "1h");
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
 )]
 #[x_kube(
-    validation = Rule::new("self.target.name != self.credentialsSecretRef.name")
-        .message(Message::Expression("'the target Secret and the credentials Secret are both \"' + self.target.name + '\": set spec.target.name to another name'".into()))
-        .field_path(".target.name")
-        .reason(Reason::FieldValueForbidden),
+    validation = rules::has_two_secrets(),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RevoiceitCredentialSpec {
@@ -76,24 +73,22 @@ pub struct RevoiceitCredentialSpec {
 /// Where the client ID and the client secret are.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
-    validation = Rule::new("self.clientIdKey != self.clientSecretKey")
-        .message("clientIdKey and clientSecretKey must be two different keys")
-        .field_path(".clientSecretKey"), // not FieldValueDuplicate: the server then drops the message
+    validation = rules::has_two_keys(),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsSecretRef {
     /// Name of the Secret with the client ID and the client secret, for example "revoiceit-client". At most 253 characters.
-    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[schemars(length(max = rules::MAX_NAME))]
     #[x_kube(validation = rules::is_secret_name())]
     pub name: String,
     /// Key of that Secret that holds the client ID. Default: "clientId". At most 253 characters.
     #[serde(default = "client_id_key")]
-    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[schemars(length(max = rules::MAX_NAME))]
     #[x_kube(validation = rules::is_secret_key())]
     pub client_id_key: String,
     /// Key of that Secret that holds the client secret. Default: "clientSecret". At most 253 characters.
     #[serde(default = "client_secret_key")]
-    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[schemars(length(max = rules::MAX_NAME))]
     #[x_kube(validation = rules::is_secret_key())]
     pub client_secret_key: String,
 }
@@ -113,7 +108,7 @@ pub struct TargetSpec {
     /// Name of the Secret, for example "speech-token". At most 253 characters. It must differ from the name of the credentials Secret.
     ///
     /// It may be changed: the token is written to the new Secret, and the old Secret is then deleted.
-    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[schemars(length(max = rules::MAX_NAME))]
     #[x_kube(validation = rules::is_secret_name())]
     pub name: String,
     /// Labels of the Secret. Default: none. At most 32.
@@ -163,7 +158,7 @@ pub struct RefreshSpec {
     /// A longer time survives longer outages of Revoiceit, and makes more calls. It is never more than two thirds of the token's lifetime.
     /// Resources are spread: each refreshes earlier by its own part of up to a tenth of the lifetime.
     #[serde(default = "before_expiry")]
-    #[schemars(length(min = 1, max = duration::MAX_LENGTH))]
+    #[schemars(length(max = duration::MAX_LENGTH))]
     #[x_kube(validation = Limits::is_duration(), validation = BEFORE_EXPIRY.is_within())]
     pub before_expiry: String,
 }
@@ -193,14 +188,14 @@ pub struct RevocationSpec {
     ///
     /// When it has passed, or at once with 0s, the deletion goes on, and the operator continues to revoke in the background until it is done.
     #[serde(default = "deadline")]
-    #[schemars(length(min = 1, max = duration::MAX_LENGTH))]
+    #[schemars(length(max = duration::MAX_LENGTH))]
     #[x_kube(validation = Limits::is_duration(), validation = DEADLINE.is_within())]
     pub deadline: String,
     /// How long a superseded refresh token is kept after the token that takes its place was written, for example "10m". Default: 5m. From 0s to 1h, in units h, m and s.
     ///
     /// Afterwards it is revoked. Less than 2m counts as 2m. It is revoked sooner if its last access token expires sooner.
     #[serde(default = "grace")]
-    #[schemars(length(min = 1, max = duration::MAX_LENGTH))]
+    #[schemars(length(max = duration::MAX_LENGTH))]
     #[x_kube(validation = Limits::is_duration(), validation = GRACE.is_within())]
     pub grace: String,
 }
@@ -231,4 +226,38 @@ fn deadline() -> String {
 
 fn grace() -> String {
     GRACE.default.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let spec: RevoiceitCredentialSpec =
+            serde_json::from_value(json!({ "credentialsSecretRef": { "name": "a" }, "target": { "name": "b" } })).expect("that is enough");
+        assert_eq!(
+            (&*spec.credentials_secret_ref.client_id_key, &*spec.credentials_secret_ref.client_secret_key),
+            ("clientId", "clientSecret")
+        );
+        assert_eq!(spec.target.template, template());
+        assert_eq!(spec.refresh.before_expiry(), Duration::from_secs(15 * 60));
+        assert_eq!((spec.revocation.deadline(), spec.revocation.grace()), (Duration::from_secs(5 * 60), Duration::from_secs(5 * 60)));
+        assert!(!spec.suspend);
+    }
+
+    #[test]
+    fn the_docs_of_a_duration_tell_its_limits() {
+        let crd = serde_json::to_value(RevoiceitCredential::crd()).expect("plain data");
+        let spec: &Value = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        for (part, field, Limits { default, min, max }) in
+            [("refresh", "beforeExpiry", &BEFORE_EXPIRY), ("revocation", "deadline", &DEADLINE), ("revocation", "grace", &GRACE)]
+        {
+            let text = spec[part]["properties"][field]["description"].as_str().unwrap_or_default();
+            assert!(text.contains(&format!("Default: {default}. From {min} to {max}, in units h, m and s.")), "{field}: {text}");
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub struct RevoiceitCredentialStatus {
     /// When the current access token is due to be refreshed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_at: Option<Time>,
-    /// When the current access token expires. It is counted from before it was asked for, so it is never too late.
+    /// When the current access token expires. Counted from before it was asked for, so it is valid at least until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
     /// The failed attempts to issue or refresh a token since the last success. Absent when the last attempt succeeded.

@@ -1,1 +1,34 @@
 //! The I/O around the planner: watches, queue, gate, look, perform.
+
+mod absence;
+mod classify;
+mod context;
+mod error;
+mod events;
+mod facts;
+mod gate;
+mod index;
+mod look;
+mod pass;
+mod perform;
+mod queue;
+mod repairs;
+mod serve;
+mod slot;
+mod status;
+mod sweep;
+mod tolerant;
+mod watch;
+
+pub use self::{
+    absence::Absences,
+    context::Context,
+    error::Error,
+    events::Events,
+    facts::Facts,
+    gate::{Gate, Limits},
+    index::{Scope, Watched},
+    repairs::Repairs,
+    serve::serve,
+    watch::{Synced, resources, secrets},
+};

@@ -11,6 +11,8 @@ use super::{
     status::Status,
     words::Name,
 };
+/// The lanes of the gate: one for each endpoint.
+pub use crate::revoiceit::CallKind as Lane;
 use crate::revoiceit::{Failure, Issued, Refreshed, Revoked};
 
 /// The first thing that is not as it should be, or that all is well until some time.
@@ -86,17 +88,6 @@ pub enum Which {
     Revision(u64),
     /// The one in hand, for which there is no ledger.
     InHand,
-}
-
-/// The lanes of the gate: one for each endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lane {
-    /// `POST /auth/token`
-    Issue,
-    /// `POST /auth/refresh`
-    Refresh,
-    /// `POST /auth/revoke`
-    Revoke,
 }
 
 /// How a save changes the record.
@@ -254,5 +245,24 @@ pub(super) fn retry_after(failure: &Failure) -> Option<Duration> {
     match failure {
         Failure::Unavailable { retry_after } => *retry_after,
         Failure::NotSent | Failure::Lost | Failure::Rejected | Failure::Malformed { .. } => None,
+    }
+}
+
+impl Change {
+    /// A fixed word for the log.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Intend { .. } => "intend",
+            Self::Withdraw => "withdraw",
+            Self::Clear => "clear",
+            Self::Suspect => "suspect",
+            Self::Fold { .. } => "fold",
+            Self::Shorten { .. } => "shorten",
+            Self::List(_) => "list",
+            Self::Unlist { .. } => "unlist",
+            Self::Forget(_) => "forget",
+            Self::Close => "close",
+            Self::Lost { .. } => "lost",
+        }
     }
 }

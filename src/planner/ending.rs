@@ -117,9 +117,10 @@ fn close_when_empty(v: &View) -> Option<Plan> {
     (record.is_empty() && !record.closed).then(|| Plan::save(Change::Close))
 }
 
-fn tell_of_suspects(v: &View) -> Option<Plan> {
+/// Once, when the ledger is next to go: what is claimed still may come back to this.
+pub(super) fn tell_of_suspects(v: &View) -> Option<Plan> {
     let record = v.record.filter(|record| record.is_empty() && record.suspects != Suspects::default())?;
-    (!v.seen.spent.told).then(|| Plan::Act(Act::Tell(notice::last_words(v.seen, record))))
+    (!v.is_claimed() && !v.seen.spent.told).then(|| Plan::Act(Act::Tell(notice::last_words(v.seen, record))))
 }
 
 fn delete_ledger(v: &View) -> Option<Plan> {

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{
     act::{Act, Change, Lane, Plan},
-    observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Source, Target},
+    ending::tell_of_suspects,
+    observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Sighted, Source, Target},
     plan::{Step, call, may_call, rest, rest_until, revoke, suspect, unusable_reason},
     record::{Intent, IntentCall},
     render, schedule,
@@ -39,7 +40,9 @@ pub(super) fn plan(v: &View) -> Plan {
 /// What another operator, another cluster or another API holds is not ours to act on.
 fn leave_alone(v: &View) -> Option<Plan> {
     if v.seen.claim() == Claim::Elsewhere {
-        Some(rest(v, Reason::LedgerElsewhere))
+        // Whether anybody else is at work is seen when the token that the status speaks of has expired.
+        let speaks_until = v.wanted()?.status.as_ref().and_then(|status| status.expires_at.as_ref()).map(|expiry| expiry.0);
+        Some(rest_until(v, Reason::LedgerElsewhere, speaks_until.filter(|expiry| *expiry > v.now)))
     } else if v.seen.id.namespace == v.seen.place.operator_namespace {
         Some(rest(v, Reason::OperatorNamespace))
     } else if let Ledger::Unusable(why) = v.seen.ledger {
@@ -72,12 +75,15 @@ fn begin_anew_after_closing(v: &View) -> Option<Plan> {
     let due =
         record.retiring.iter().find(|retiring| retiring.not_before.is_none_or(|time| time <= v.now)).map(|retiring| retiring.revision);
     if let Some(revision) = due.or(record.live.as_ref().map(|live| live.revision)) {
-        return Some(revoke(v, revision, Reason::Issuing));
+        return Some(revoke(v, revision, Reason::RevocationBacklog));
     }
     if !record.is_empty() {
-        return Some(rest(v, Reason::WaitingForAnswer));
+        return Some(rest(v, if record.intent.is_some() { Reason::WaitingForAnswer } else { Reason::RevocationBacklog }));
     }
-    Some(Plan::Act(if v.is_claimed() { Act::Release } else { Act::DeleteLedger }))
+    if v.is_claimed() {
+        return Some(Plan::Act(Act::Release));
+    }
+    Some(tell_of_suspects(v).unwrap_or(Plan::Act(Act::DeleteLedger)))
 }
 
 /// Somebody removed the finalizer while there are tokens.
@@ -120,8 +126,11 @@ fn leave_old_names(v: &View) -> Option<Plan> {
         Some(Target::Ours { owner: Owner::Me | Owner::None, .. }) => None,
         Some(Target::Absent | Target::Foreign { .. } | Target::Ours { owner: Owner::OtherUid, .. }) => match old.left_at {
             None => Some(Plan::save(Change::Unlist { name: old.name.clone(), at: v.now })),
-            Some(at) if schedule::after(at, v.seen.policy.linger) <= v.now => Some(Plan::save(Change::Forget(old.name.clone()))),
-            Some(_) => None,
+            Some(at) => {
+                let over_at = schedule::after(at, v.seen.policy.linger);
+                let was_read_then = matches!(v.seen.sighted, Sighted::Look(began_at) if began_at >= over_at);
+                (over_at <= v.now).then(|| if was_read_then { Plan::save(Change::Forget(old.name.clone())) } else { Plan::Act(Act::Look) })
+            }
         },
     })
 }
@@ -139,7 +148,12 @@ fn shorten(v: &View) -> Option<Plan> {
 fn look_at_credentials(v: &View) -> Option<Plan> {
     let Source::Unread { version } = &v.seen.source else { return None };
     let is_known = v.live().is_some_and(|live| live.source_version.as_ref() == Some(version));
-    (!is_known && !v.spec()?.suspend).then_some(Plan::Act(Act::Look))
+    (!is_known && !v.spec()?.suspend && !issues_whatever_the_pair_is(v)).then_some(Plan::Act(Act::Look))
+}
+
+/// A glance is enough to queue for a permit: the look that follows it reads the pair.
+fn issues_whatever_the_pair_is(v: &View) -> bool {
+    v.seen.sighted == Sighted::Glance && issue_cause(v).is_some() && issue_obstacle(v).is_none()
 }
 
 fn issue(v: &View) -> Option<Plan> {
@@ -147,8 +161,12 @@ fn issue(v: &View) -> Option<Plan> {
     if issue_obstacle(v).is_some() || v.my_unsent_intent().is_some_and(|intent| intent.call != IntentCall::Issue) {
         return None;
     }
-    let Source::Found { pair, .. } = &v.seen.source else { return Some(Plan::Act(Act::Look)) };
     let name = v.target_name()?;
+    let pair = match &v.seen.source {
+        Source::Found { pair, .. } => pair,
+        _ if issues_whatever_the_pair_is(v) => return Some(Plan::Act(Act::TryTarget(name))),
+        _ => return Some(Plan::Act(Act::Look)),
+    };
     if v.seen.spent.answered_since_look {
         return Some(Plan::Act(Act::Look));
     }
@@ -247,8 +265,7 @@ fn target_trouble(v: &View) -> Option<Reason> {
     if matches!(v.target(), Some(Target::Foreign { consent, .. }) if *consent != Consent::Given) {
         return Some(Reason::TargetConflict);
     }
-    let (Refused::Target, denied) = v.seen.refused? else { return None };
-    Some(match denied {
+    Some(match v.seen.refused.get(&Refused::Target)? {
         Denied::Terminating => Reason::NamespaceTerminating,
         Denied::Quota => Reason::QuotaExceeded,
         Denied::Admission => Reason::AdmissionDenied,

@@ -1,0 +1,57 @@
+# Everything that is done with this repository. `make` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/revoiceit-operator
+# What is built lands outside of the tree, and is shared by all checkouts.
+export CARGO_TARGET_DIR ?= $(cache)/target
+# Tools of a pinned version that `make deps` fetches.
+export PATH := $(cache)/tools/bin:$(PATH)
+
+.PHONY: help
+help: ## Lists what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## Installs what the rest needs, as far as it is missing (Debian packages need root)
+	@TOOLS=$(cache)/tools .ci/deps
+
+.PHONY: build
+build: ## Builds all programs
+	cargo build --locked --workspace --bins
+
+.PHONY: cluster
+cluster: ## Builds Kubernetes for the tests: once, about eight minutes on two cores
+	@tests/cluster/build.sh >/dev/null
+
+.PHONY: test
+test: cluster build ## Runs all tests, those against a real Kubernetes too
+	cargo test --locked --workspace --no-fail-fast
+
+.PHONY: demo
+demo: cluster build ## Shows the operator at work in a Kubernetes of its own
+	cargo run --locked --package revoiceit-harness --bin demo
+
+.PHONY: lint
+lint: ## Checks format, lints, dependencies and generated files
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo deny --locked check bans licenses sources
+	cargo test --locked --quiet --test generated
+	cd tests/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)"
+
+.PHONY: fmt
+fmt: ## Formats the code
+	cargo fmt --all
+	cd tests/cluster && gofmt -w .
+
+.PHONY: generate
+generate: cluster ## Makes the CRD, the reference and deploy/install.yaml anew from the code
+	UPDATE=1 cargo test --locked --quiet --test generated
+	"$$(tests/cluster/build.sh)" kubectl kustomize deploy/kustomize >deploy/install.yaml
+
+.PHONY: crd
+crd: ## Prints the CRD
+	@cargo run --locked --quiet --bin revoiceit-operator -- crd

@@ -1,0 +1,65 @@
+//! What the last pass of each resource said, for metrics: read at the scrape, gone with the resource and with leadership.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    planner::{ResourceId, Status},
+    runtime::metrics::{ResourceTimes, Snapshot},
+};
+
+/// The facts of all resources.
+#[derive(Debug, Default)]
+pub struct Facts(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    of: HashMap<String, Fact>,
+    ledgers_unattended: u64,
+}
+
+#[derive(Debug)]
+struct Fact {
+    times: Option<ResourceTimes>,
+    pending_revocations: u64,
+    suspected_lost: u64,
+}
+
+impl Facts {
+    pub(super) fn learn(&self, id: &ResourceId, status: &Status) {
+        let count = |number: Option<i32>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+        let times = status.expires_at.as_ref().map(|expires_at| ResourceTimes {
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+            expires_at: expires_at.0,
+            refresh_at: status.refresh_at.as_ref().map(|time| time.0),
+        });
+        let fact = Fact { times, pending_revocations: count(status.pending_revocations), suspected_lost: count(status.suspected_lost) };
+        self.lock().of.insert(id.uid.clone(), fact);
+    }
+
+    pub(super) fn forget(&self, uid: &str) {
+        self.lock().of.remove(uid);
+    }
+
+    pub(super) fn ledgers_unattended(&self, ledgers: usize) {
+        self.lock().ledgers_unattended = ledgers as u64;
+    }
+
+    /// All of it, as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let inner = self.lock();
+        Snapshot {
+            resources: inner.of.values().filter_map(|fact| fact.times.clone()).collect(),
+            pending_revocations: inner.of.values().map(|fact| fact.pending_revocations).sum(),
+            suspected_lost: inner.of.values().map(|fact| fact.suspected_lost).sum(),
+            ledgers_unattended: inner.ledgers_unattended,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,172 @@
+//! Reading what a pass decides from.
+//!
+//! The order of the reads is part of the protocol: *targets, then ledger, then resource and credentials*, each after the reply to the one before.
+//! What is compared with the ledger and can be overwritten comes before it: a write is conditional on what was read, so a target that was read
+//! after an old ledger would be overwritten with an old token. What the ledger is measured against comes after it: old credentials beside a new
+//! ledger would look like changed ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, PartialObjectMeta},
+};
+
+use super::{
+    classify,
+    context::Context,
+    error::{ApiTrouble, Error},
+    index::Seen,
+    tolerant::Tolerant,
+};
+use crate::{
+    api::names,
+    planner::{self, Claim, Ledger, Look, Name, Observed, Resource, Source, Target, Version},
+    revoiceit::Auth,
+    runtime::clock,
+};
+
+/// The resource from the cache, ledger and targets by GET: enough to rest on, not to act on. `None` where the cache does not have it as a
+/// resource that is wanted.
+pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Option<Look>, Error> {
+    let Some(cached) = cx.watched.resource(&seen.id.uid) else { return Ok(None) };
+    let resource = classify::resource((*cached).clone(), &seen.id.uid);
+    let Resource::Wanted(wanted) = &resource else { return Ok(None) };
+    let mut targets = BTreeMap::new();
+    read_target(cx, seen, Name::new(&wanted.spec.target.name), &mut targets).await?;
+    let ledger = read_ledger(cx, seen).await?;
+    for name in listed(&ledger) {
+        read_target(cx, seen, name, &mut targets).await?;
+    }
+    let credentials = &wanted.spec.credentials_secret_ref.name;
+    let source = match cx.watched.secret(&seen.id.namespace, credentials) {
+        Seen::At(version) => Source::Unread { version: Version::new(&*version) },
+        Seen::Absent => Source::Missing,
+        // No version is empty: a look has to tell.
+        Seen::Unknown => Source::Unread { version: Version::new("") },
+    };
+    let repair_after = cx.repairs.not_before(&seen.id.uid, &seen.policy);
+    Ok(Some(Look { began_at: None, resource, ledger, source, targets, repair_after }))
+}
+
+/// Everything, in order. The names of the targets come from the cache and from every earlier sight of this pass; when ledger or resource name
+/// one that was not read, all is read again.
+pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Look, Error> {
+    let mut wanted_names: BTreeSet<Name> = seen.targets.keys().cloned().collect();
+    if let Some(cached) = cx.watched.resource(&seen.id.uid)
+        && let Ok(cached) = &cached.0
+    {
+        wanted_names.insert(Name::new(&cached.spec.target.name));
+    }
+    let finalizer_seen = seen.finalizer_seen || seen.claim() == Claim::Ours;
+    loop {
+        let began_at = clock::now();
+        let mut targets = BTreeMap::new();
+        for name in wanted_names.clone() {
+            read_target(cx, seen, name, &mut targets).await?;
+        }
+        let ledger = read_ledger(cx, seen).await?;
+        let mut named = listed(&ledger);
+        if finalizer_seen && matches!(ledger, Ledger::Absent) {
+            named.extend(find_targets(cx, seen).await?);
+        }
+        let resource = read_resource(cx, seen).await?;
+        if let Resource::Wanted(wanted) = &resource {
+            named.insert(Name::new(&wanted.spec.target.name));
+        }
+        if !named.is_subset(&wanted_names) {
+            wanted_names.extend(named);
+            continue;
+        }
+        let sighted = Observed { resource, ledger, ..seen.clone() };
+        let source = read_source(cx, &sighted).await?;
+        let repair_after = cx.repairs.not_before(&seen.id.uid, &seen.policy);
+        return Ok(Look { began_at: Some(began_at), resource: sighted.resource, ledger: sighted.ledger, source, targets, repair_after });
+    }
+}
+
+fn listed(ledger: &Ledger) -> BTreeSet<Name> {
+    match ledger {
+        Ledger::Here { record, .. } => record.targets.iter().map(|target| target.name.clone()).collect(),
+        Ledger::Absent | Ledger::Unusable(_) => BTreeSet::new(),
+    }
+}
+
+async fn read_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: Name, targets: &mut BTreeMap<Name, Target>) -> Result<(), Error> {
+    if targets.contains_key(&name) {
+        return Ok(());
+    }
+    let read = get(&cx.secrets(&seen.id.namespace), name.as_str()).await.map_err(Error::ReadTarget)?;
+    let writer = read.as_ref().and_then(|secret| secret.last_writer()).filter(|writer| *writer != names::OPERATOR).map(str::to_owned);
+    let target = read.map_or(Target::Absent, |secret| classify::target(secret, &seen.id));
+    if let (Target::Ours { .. }, Some(writer)) = (&target, writer) {
+        cx.repairs.written_by(&seen.id.uid, &writer, clock::now());
+    }
+    targets.insert(name, target);
+    Ok(())
+}
+
+async fn read_ledger<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Ledger, Error> {
+    let name = names::ledger_name(&seen.id.uid);
+    let read = get(&cx.secrets(&cx.place.operator_namespace), &name).await.map_err(Error::ReadLedger)?;
+    Ok(read.map_or(Ledger::Absent, |secret| classify::ledger(secret, &cx.place, &seen.id.uid)))
+}
+
+/// A Secret, or that there is none. A 404 without the API server's word on this very object is trouble.
+async fn get(secrets: &Api<Tolerant<Secret>>, name: &str) -> Result<Option<Tolerant<Secret>>, ApiTrouble> {
+    match secrets.get(name).await {
+        Ok(secret) => Ok(Some(secret)),
+        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The targets of a lost ledger, by their annotation. The one LIST that a pass ever makes.
+async fn find_targets<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<BTreeSet<Name>, Error> {
+    let secrets: Api<Tolerant<PartialObjectMeta<Secret>>> = Api::namespaced(cx.client.clone(), &seen.id.namespace);
+    let found = secrets.list(&ListParams::default()).await.map_err(|error| Error::ListTargets(error.into()))?;
+    let is_ours =
+        |secret: &Tolerant<PartialObjectMeta<Secret>>| secret.annotations().get(names::RESOURCE_ANNOTATION) == Some(&seen.id.name);
+    Ok(found.items.iter().filter(|secret| is_ours(secret)).map(|secret| Name::new(secret.name_any())).collect())
+}
+
+async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Resource, Error> {
+    let (uid, name) = (&seen.id.uid, &seen.id.name);
+    let resources = cx.resources(&seen.id.namespace);
+    let is_old_news = match resources.get(name).await {
+        Ok(found) => return Ok(found_resource(cx, classify::resource(found, uid), uid)),
+        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, clock::now(), &cx.policy),
+        Err(kube::Error::Api(status)) if status.code == 404 => return Err(Error::NotServed),
+        Err(error) => return Err(Error::ReadResource(error.into())),
+    };
+    if !is_old_news {
+        return Ok(Resource::NotFound { proven: false });
+    }
+    resources.list(&ListParams::default().limit(1)).await.map_err(|error| Error::ProveAbsence(error.into()))?;
+    match resources.get(name).await {
+        Ok(found) => Ok(found_resource(cx, classify::resource(found, uid), uid)),
+        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => Ok(Resource::NotFound { proven: true }),
+        Err(error) => Err(Error::ReadResource(error.into())),
+    }
+}
+
+fn found_resource<A: Auth>(cx: &Context<A>, resource: Resource, uid: &str) -> Resource {
+    cx.absences.found(uid);
+    resource
+}
+
+async fn read_source<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Source, Error> {
+    let Resource::Wanted(wanted) = &seen.resource else { return Ok(Source::Missing) };
+    let reference = &wanted.spec.credentials_secret_ref;
+    if let Seen::At(version) = cx.watched.secret(&seen.id.namespace, &reference.name) {
+        let version = Version::new(&*version);
+        if !planner::reads_credentials(seen, Some(&version)) {
+            return Ok(Source::Unread { version });
+        }
+    }
+    let read = get(&cx.secrets(&seen.id.namespace), &reference.name).await.map_err(Error::ReadCredentials)?;
+    let version = read.as_ref().and_then(ResourceExt::resource_version);
+    cx.watched.read_secret(&seen.id.namespace, &reference.name, version.map_or(Seen::Absent, |version| Seen::At(version.into())));
+    Ok(read.map_or(Source::Missing, |secret| classify::source(secret, &reference.client_id_key, &reference.client_secret_key)))
+}

@@ -1,0 +1,201 @@
+//! One pass: plan, perform, fold, until there is nothing more to do.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    context::Context,
+    error::Error,
+    gate::Permit,
+    look,
+    perform::perform,
+    slot::Slot,
+    status::{Written, write_status},
+};
+use crate::{
+    planner::{
+        self, Act, Answer, Came, Cause, Lane, Ledger, Look, Observed, Plan, ResourceId, Rest, Sight, Sighted, Stamp, Suspects, Until, fold,
+        plan,
+    },
+    revoiceit::{Auth, Revoked},
+    runtime::{
+        clock,
+        metrics::{IssueCause, Revocation},
+    },
+};
+
+/// First pause when the API server cannot be reached while something is in hand; doubles up to [`HOLD_MAX`].
+const HOLD: Duration = Duration::from_secs(1);
+/// Longest pause while something is in hand.
+const HOLD_MAX: Duration = Duration::from_secs(15);
+
+/// Does what is to be done for one resource, and says when the next pass is due.
+///
+/// An error is trouble with reaching the Kubernetes API and nothing else; the record is unchanged by it. While Revoiceit's answer is in hand
+/// the pass does not end: the save is tried until it is in. If the process dies before that, the intent tells of it.
+///
+/// `stop` ends the pass only where nothing is lost by it: while it waits for a permit, and between two acts when nothing is in hand.
+pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &mut Slot, stop: &CancellationToken) -> Result<Until, Error> {
+    let mut seen = Observed::begin(id, stamp(), cx.policy.clone(), cx.place.clone());
+    if let Some(glance) = look::glance(cx, &seen).await? {
+        seen = with(seen, glance);
+    }
+    let mut permit: Option<(Permit, Lane)> = None;
+    let mut pause = HOLD;
+    // When the token ends that a new one takes the place of.
+    let mut ends_at = None;
+    loop {
+        if stop.is_cancelled() && !holds_on(&seen) {
+            return Ok(Until::At(clock::now()));
+        }
+        let now = clock::now();
+        let act = match plan(&seen, now) {
+            Plan::Rest(rest) => return Ok(finish(cx, &seen, rest).await),
+            Plan::Act(act) => act,
+        };
+        let act = match act.leads_to() {
+            Some(lane) if permit.as_ref().is_none_or(|(_, held)| *held != lane) => {
+                drop(permit.take());
+                let deadline = planner::deadline(&seen, &act, now);
+                let may_stop = !holds_on(&seen);
+                seen = seen.without_sights();
+                // Who waits for Revoiceit does not keep others from talking to Kubernetes.
+                permit = slot.parked(wait(cx, deadline, lane, may_stop.then_some(stop))).await.map(|granted| (granted, lane));
+                if permit.is_none() {
+                    continue;
+                }
+                Act::Look
+            }
+            _ if seen.sighted == Sighted::Glance => Act::Look,
+            _ => act,
+        };
+        tracing::debug!(?act, "act");
+        let came = match perform(cx, &act, &seen).await {
+            Ok(came) => came,
+            Err(error) if holds_on(&seen) => {
+                tracing::warn!(error = %error.told(), "kept in hand until it can be saved");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(HOLD_MAX);
+                Came::Changed
+            }
+            Err(error) => return Err(error),
+        };
+        if act.is_call() {
+            permit = None;
+            ends_at = ends_at.or_else(|| seen.record()?.live.as_ref().map(|live| live.expires_at));
+        }
+        measure(cx, &act, &came, &seen, ends_at);
+        seen = fold(seen, came);
+    }
+}
+
+/// Drawn for each pass and never used again: an intent with it is this pass's own.
+fn stamp() -> Stamp {
+    use ring::rand::{SecureRandom, SystemRandom};
+    let mut bits = [0_u8; 16];
+    SystemRandom::new().fill(&mut bits).unwrap_or_else(|_| unreachable!("the system's random numbers are always there"));
+    Stamp::new(bits.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// Ending now would lose something, or let it look lost.
+fn holds_on(seen: &Observed) -> bool {
+    !seen.hand.is_empty() || seen.my_intent().is_some_and(|intent| intent.until > clock::now())
+}
+
+fn with(seen: Observed, look: Look) -> Observed {
+    fold(seen, Came::Saw(Sight::Look(Box::new(look))))
+}
+
+/// The permit, or `None` when the pass may stop and is to.
+async fn wait<A: Auth>(cx: &Context<A>, deadline: Timestamp, lane: Lane, stop: Option<&CancellationToken>) -> Option<Permit> {
+    let began = tokio::time::Instant::now();
+    let stopped = async {
+        match stop {
+            Some(stop) => stop.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
+    let waits = cx.gate.wait(deadline, lane);
+    cx.metrics.gate_waiting(lane, cx.gate.depth(lane) + 1);
+    let permit = tokio::select! {
+        () = stopped => None,
+        permit = waits => Some(permit),
+    };
+    cx.metrics.gate_waiting(lane, cx.gate.depth(lane));
+    if permit.is_some() {
+        cx.metrics.gate_passed(lane, began.elapsed());
+    }
+    permit
+}
+
+/// What this act adds to the metrics.
+fn measure<A: Auth>(cx: &Context<A>, act: &Act, came: &Came, seen: &Observed, ends_at: Option<Timestamp>) {
+    match (act, came) {
+        (Act::Issue { .. }, Came::Answered { answer: Answer::Issue(Ok(_)), .. }) => {
+            if let Some(cause) = seen.my_intent().and_then(|intent| issue_cause(intent.cause)) {
+                cx.metrics.token_issued(cause);
+            }
+        }
+        (_, Came::Answered { answer: Answer::Revoke(_, outcome), .. }) => cx.metrics.revocation(match outcome {
+            Ok(Revoked::Confirmed) => Revocation::Confirmed,
+            Ok(Revoked::Unknown) => Revocation::Unknown,
+            Err(_) => Revocation::Failed,
+        }),
+        (Act::WriteTarget(_), Came::Saw(_)) if seen.spent.calls > 0 => {
+            if let Some(ends_at) = ends_at {
+                cx.metrics.token_replaced(ends_at.duration_since(clock::now()).as_secs_f64());
+            }
+        }
+        (Act::SaveLedger(_), Came::Saw(Sight::Ledger(Ledger::Here { record, .. }))) => {
+            let suspects = |suspects: Suspects| u64::from(suspects.lost);
+            let before = seen.record().map_or(0, |record| suspects(record.suspects));
+            cx.metrics.tokens_unaccounted(suspects(record.suspects).saturating_sub(before));
+            let disputed = seen.record().is_some_and(|before| before.suspects.disputed < record.suspects.disputed);
+            if disputed {
+                cx.metrics.revocation(Revocation::Disputed);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn issue_cause(cause: Cause) -> Option<IssueCause> {
+    match cause {
+        Cause::First => Some(IssueCause::First),
+        Cause::CredentialsChanged => Some(IssueCause::CredentialsChanged),
+        Cause::RotationRequested => Some(IssueCause::RotationRequested),
+        Cause::RefreshRejected => Some(IssueCause::RefreshRejected),
+        Cause::RefreshFailing => Some(IssueCause::RefreshFailed),
+        Cause::Refresh => None,
+    }
+}
+
+/// Status and telling, best effort, and when the next pass is due.
+async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Until {
+    let Rest { until, status, tell } = rest;
+    for notice in &tell {
+        cx.events.publish(notice, seen).await;
+    }
+    if matches!(until, Until::Forgotten) {
+        cx.absences.found(&seen.id.uid);
+        cx.repairs.forget(&seen.id.uid);
+        cx.facts.forget(&seen.id.uid);
+    }
+    let Some(status) = status else { return until };
+    cx.facts.learn(&seen.id, &status);
+    match write_status(cx, seen, &status).await {
+        Written::Yes => until,
+        Written::Conflict => Until::At(clock::now()),
+        Written::Trouble => sooner(until, planner::after(clock::now(), cx.policy.retry_min)),
+    }
+}
+
+fn sooner(until: Until, time: Timestamp) -> Until {
+    match until {
+        Until::At(at) => Until::At(at.min(time)),
+        Until::Woken => Until::At(time),
+        Until::Forgotten => Until::Forgotten,
+    }
+}

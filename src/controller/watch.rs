@@ -1,0 +1,230 @@
+//! The watches: one task for each kind and namespace, so that none that fails keeps another from being heard.
+
+use std::{future::ready, pin::pin, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    error::ApiTrouble,
+    index::{Scope, Watched},
+    tolerant::Tolerant,
+};
+use crate::{api::RevoiceitCredential, runtime::admin::Check};
+
+/// Secrets that can be neither credentials nor targets, and those that nobody but the operator has: left out by the server.
+const SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=revoiceit.com/ledger";
+
+/// The longest pause between two attempts. An API server that comes back is heard within seconds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// That a watch has seen all there is, for once at least.
+#[derive(Clone, Debug)]
+pub struct Synced {
+    check: Check,
+    token: CancellationToken,
+}
+
+impl Synced {
+    /// Not yet; `check` is what readiness says.
+    pub fn new(check: Check) -> Self {
+        Self { check, token: CancellationToken::new() }
+    }
+
+    /// Cancelled when it is.
+    pub fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+
+    fn reached(&self) {
+        self.check.set(true);
+        self.token.cancel();
+    }
+}
+
+/// Follows the resources of a namespace, or of all, for ever.
+pub async fn resources(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
+    let api: Api<Tolerant<RevoiceitCredential>> = scoped(client, &scope);
+    follow(api, watcher::Config::default(), "RevoiceitCredentials", synced, |event| watched.on_resource(&scope, event)).await;
+}
+
+/// Follows the Secrets of a namespace, or of all, for ever: names and versions only.
+pub async fn secrets(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
+    let api: Api<Tolerant<PartialObjectMeta<Secret>>> = scoped(client, &scope);
+    let config = watcher::Config::default().fields(SECRETS);
+    follow(api, config, "Secrets", synced, |event| watched.on_secret(&scope, event_of(event))).await;
+}
+
+fn scoped<K>(client: Client, scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match &scope.namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    }
+}
+
+fn event_of(event: Event<Tolerant<PartialObjectMeta<Secret>>>) -> Event<(String, String, String)> {
+    let key = |secret: Tolerant<PartialObjectMeta<Secret>>| {
+        (secret.namespace().unwrap_or_default(), secret.name_any(), secret.resource_version().unwrap_or_default())
+    };
+    match event {
+        Event::Init => Event::Init,
+        Event::InitApply(secret) => Event::InitApply(key(secret)),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(secret) => Event::Apply(key(secret)),
+        Event::Delete(secret) => Event::Delete(key(secret)),
+    }
+}
+
+/// How far a watch has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// A LIST is about to be sent, and may fail.
+    Begun,
+    /// An object was listed, or changed.
+    Heard,
+    /// The listing is complete.
+    Listed,
+}
+
+async fn follow<K>(api: Api<K>, config: watcher::Config, kind: &'static str, synced: Synced, mut on: impl FnMut(Event<K>) + Send)
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    let mut troubled = None;
+    loop {
+        let heard = watcher(api.clone(), config.clone()).map_ok(|event| {
+            let step = match event {
+                Event::Init => Step::Begun,
+                Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => Step::Heard,
+                Event::InitDone => Step::Listed,
+            };
+            on(event);
+            step
+        });
+        let mut steps = pin!(backed_off(heard));
+        while let Some(step) = steps.next().await {
+            match step {
+                Ok(step) => {
+                    if troubled.take().is_some() {
+                        tracing::info!(kind, "watch works again");
+                    }
+                    if step == Step::Listed {
+                        synced.reached();
+                        tracing::debug!(kind, "watch is in sync");
+                    }
+                }
+                Err(error) => {
+                    let is_stuck = is_gone_at_start(&error);
+                    let trouble = trouble(error);
+                    // It comes every five seconds: told when it begins, and when it becomes another.
+                    if troubled.as_ref() != Some(&trouble) {
+                        tracing::warn!(kind, error = trouble, "watch failed, and is tried again until it works");
+                        troubled = Some(trouble);
+                    }
+                    if is_stuck {
+                        break;
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(LONGEST_PAUSE).await;
+    }
+}
+
+/// A 410 as the HTTP status of the watch itself: kube would ask for the same version for ever. Only a new watcher lists anew.
+fn is_gone_at_start(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
+}
+
+/// Pauses after errors, longer and longer.
+///
+/// That a LIST is begun is no success, or the pauses before a LIST that keeps failing would never grow. And a watch that has expired is listed
+/// anew by itself: that is no failure to pause after, unless it expires again at once.
+fn backed_off(steps: impl Stream<Item = watcher::Result<Step>> + Send) -> impl Stream<Item = watcher::Result<Step>> + Send {
+    let backoff = backon::ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(LONGEST_PAUSE)
+        .with_jitter()
+        .without_max_times();
+    let mut expired_at: Option<Instant> = None;
+    let mut counts = move |step: &watcher::Result<Step>| match step {
+        Ok(step) => *step != Step::Begun,
+        Err(watcher::Error::WatchError(status)) if status.code == 410 => {
+            expired_at.replace(Instant::now()).is_some_and(|last| last.elapsed() < LONGEST_PAUSE)
+        }
+        Err(_) => true,
+    };
+    steps.filter(move |step| ready(counts(step))).backoff(watcher::ExponentialBackoff::from(backoff))
+}
+
+fn trouble(error: watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+            ApiTrouble::from(error).to_string()
+        }
+        watcher::Error::WatchError(status) => format!("HTTP {}", status.code),
+        watcher::Error::NoResourceVersion => "the server's list has no resourceVersion".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use kube::core::Status;
+
+    use super::*;
+
+    fn expired() -> watcher::Result<Step> {
+        Err(watcher::Error::WatchError(Status::failure("too old", "Expired").with_code(410).boxed()))
+    }
+
+    fn refused() -> watcher::Result<Step> {
+        Err(watcher::Error::NoResourceVersion)
+    }
+
+    /// What comes out, and after how many whole half seconds.
+    async fn heard(steps: Vec<watcher::Result<Step>>) -> Vec<(Option<Step>, u128)> {
+        let began = Instant::now();
+        let out = backed_off(stream::iter(steps)).map(|step| (step.ok(), began.elapsed().as_millis() / 500));
+        out.collect().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pauses_before_a_list_that_keeps_failing_grow_up_to_a_limit() {
+        let steps = (0..20).flat_map(|_| [Ok(Step::Begun), refused()]).collect();
+        let at: Vec<u128> = heard(steps).await.into_iter().map(|(_, at)| at).collect();
+        assert_eq!(at.len(), 20);
+        let pauses: Vec<u128> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(pauses[0] < 3 && pauses.iter().skip(5).all(|pause| (10..=21).contains(pause)), "{pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_expired_is_listed_anew_at_once_and_one_that_expires_again_and_again_is_not() {
+        let once = vec![Ok(Step::Heard), expired(), Ok(Step::Begun), Ok(Step::Listed)];
+        assert_eq!(heard(once).await, [(Some(Step::Heard), 0), (Some(Step::Listed), 0)]);
+        let again = (0..10).flat_map(|_| [Ok(Step::Begun), Ok(Step::Listed), expired()]).collect();
+        let last = heard(again).await.last().copied().expect("not empty");
+        assert!(last.1 >= 8, "{last:?}");
+    }
+
+    #[test]
+    fn only_a_watch_that_is_refused_with_410_is_begun_from_the_start() {
+        let refused = |code| watcher::Error::WatchStartFailed(kube::Error::Api(Status::failure("", "").with_code(code).boxed()));
+        assert!(is_gone_at_start(&refused(410)));
+        assert!(!is_gone_at_start(&refused(403)) && !is_gone_at_start(&watcher::Error::NoResourceVersion));
+    }
+}

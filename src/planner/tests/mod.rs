@@ -1,0 +1,11 @@
+//! The planner, told as tables and as lives: what it does in which situation, exactly.
+
+mod bracket;
+mod builders;
+mod fixtures;
+mod leaving;
+mod life;
+mod story;
+mod target;
+mod words;
+mod world;

@@ -1,0 +1,39 @@
+//! One control plane for all tests that change nothing that another one sees: each has a namespace of its own.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::Result;
+use revoiceit_harness::cluster::{Cluster, Options};
+use tokio::sync::OnceCell;
+
+/// What people install, from the folder that the tests are built in.
+pub(crate) const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/install.yaml");
+/// The CRD alone.
+pub(crate) const CRD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/revoiceitcredentials.revoiceit.com.yaml");
+
+/// The shared control plane, with everything installed that `deploy/install.yaml` has.
+pub(crate) async fn installed() -> Result<&'static Cluster> {
+    static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+    CLUSTER
+        .get_or_try_init(async || {
+            let cluster = Cluster::start(Options::default()).await?;
+            install(&cluster, INSTALL).await?;
+            Ok(cluster)
+        })
+        .await
+}
+
+/// Applies a file as an administrator would, takes warnings for errors, and waits until the CRD is served.
+pub(crate) async fn install(cluster: &Cluster, file: &str) -> Result<()> {
+    cluster.kubectl(["apply", "--server-side", "--warnings-as-errors", "-f", file]).await?;
+    cluster.kubectl(["wait", "--for=condition=Established", "crd/revoiceitcredentials.revoiceit.com"]).await?;
+    Ok(())
+}
+
+/// A new namespace.
+pub(crate) async fn namespace(cluster: &Cluster) -> Result<String> {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let name = format!("team-{}", MADE.fetch_add(1, Ordering::Relaxed));
+    cluster.kubectl(["create", "namespace", &name]).await?;
+    Ok(name)
+}
