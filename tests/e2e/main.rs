@@ -3,6 +3,7 @@
 mod counts;
 mod credentials;
 mod deletion;
+mod depth;
 mod faults;
 mod golden;
 mod install;
