@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use super::{
     act::{Act, Change, Lane, Plan, Rest, Until, Which},
     ending,
-    hand::Hand,
     notice::{About, Notice},
     observed::{Ledger, Observed, Refused, Resource, Sighted, Source},
     record::Unusable,
