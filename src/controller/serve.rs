@@ -53,7 +53,7 @@ pub async fn serve<A: Auth>(
     let slots = Slots::new(concurrency);
     let mut queue = Queue::default();
     let mut passes = Passes::default();
-    let sweeps = tokio::spawn(sweep_on_and_on(cx.clone(), stop.clone()));
+    let mut sweeps = tokio::spawn(sweep_on_and_on(cx.clone(), stop.clone()));
     for id in cx.watched.ids() {
         queue.wake(&id, Happened::Other, clock::now());
     }
@@ -76,6 +76,8 @@ pub async fn serve<A: Auth>(
             biased;
             () = stop.cancelled() => {}
             () = leadership.ended() => stop.cancel(),
+            // It ends by a panic only, which was logged: that the serving ends is what ends the process.
+            _ = &mut sweeps => stop.cancel(),
             Some(ended) = passes.tasks.join_next_with_id() => passes.end(&cx, &mut queue, ended),
             Some((id, happened)) = wakes.recv() => queue.wake(&id, happened, clock::now()),
             slot = slots.take(), if place.is_none() => place = Some(slot),
