@@ -77,7 +77,7 @@ pub(super) fn resource(found: Tolerant<RevoiceitCredential>, uid: &str) -> Resou
 }
 
 /// The ledger, from its Secret.
-pub(super) fn ledger(found: Tolerant<Secret>, place: &Place, uid: &str) -> Ledger {
+pub(super) fn ledger(found: Tolerant<Secret>, place: &Place, id: &ResourceId) -> Ledger {
     let Ok(secret) = found.0 else { return Ledger::Unusable(Unusable::Corrupt) };
     let (Some(version), Some(secret_uid)) = (secret.metadata.resource_version, secret.metadata.uid) else {
         return Ledger::Unusable(Unusable::Corrupt);
@@ -85,7 +85,7 @@ pub(super) fn ledger(found: Tolerant<Secret>, place: &Place, uid: &str) -> Ledge
     let Some(json) = secret.data.as_ref().and_then(|data| data.get(names::LEDGER_KEY)) else {
         return Ledger::Unusable(Unusable::Corrupt);
     };
-    match Record::parse(&json.0, place, uid) {
+    match Record::parse(&json.0, place, id) {
         Ok(record) => Ledger::Here { record: Arc::new(record), version: Version::new(version), uid: secret_uid },
         Err(why) => Ledger::Unusable(why),
     }

@@ -110,11 +110,11 @@ async fn read_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: Name, targ
 async fn read_ledger<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Ledger, Error> {
     let name = names::ledger_name(&seen.id.uid);
     let read = get(&cx.secrets(&cx.place.operator_namespace), &name).await.map_err(Error::ReadLedger)?;
-    Ok(read.map_or(Ledger::Absent, |secret| classify::ledger(secret, &cx.place, &seen.id.uid)))
+    Ok(read.map_or(Ledger::Absent, |secret| classify::ledger(secret, &cx.place, &seen.id)))
 }
 
 /// A Secret, or that there is none. A 404 without the API server's word on this very object is trouble.
-async fn get(secrets: &Api<Tolerant<Secret>>, name: &str) -> Result<Option<Tolerant<Secret>>, ApiTrouble> {
+pub(super) async fn get(secrets: &Api<Tolerant<Secret>>, name: &str) -> Result<Option<Tolerant<Secret>>, ApiTrouble> {
     match secrets.get(name).await {
         Ok(secret) => Ok(Some(secret)),
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => Ok(None),
