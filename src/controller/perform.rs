@@ -18,9 +18,7 @@ use super::{
 };
 use crate::{
     api::names,
-    planner::{
-        self, Act, Answer, Came, Change, Denied, Desired, Ledger, Name, Observed, Refused, Resource, Sight, Source, Target, Version, Which,
-    },
+    planner::{self, Act, Answer, Came, Change, Desired, Ledger, Name, Observed, Refused, Resource, Sight, Source, Target, Version, Which},
     revoiceit::{Auth, Failure, RefreshToken},
     runtime::clock,
 };
@@ -277,8 +275,7 @@ async fn patch_resource<A: Auth>(
             tracing::info!(claimed = !claim.is_null(), "finalizer and claim patched");
             Ok(Came::Saw(Sight::Resource(classify::resource(patched, &seen.id.uid))))
         }
-        // Not valid is what a patch is that came too late: no new finalizer on what is being deleted, no other UID.
-        Err(error) if classify::refusal(&error, false) == Refusal::Denied(Denied::Invalid) => Ok(Came::Changed),
+        Err(error) if classify::came_too_late(&error) => Ok(Came::Changed),
         Err(error) => refused(error, Refused::Resource, false, Error::PatchResource),
     }
 }
