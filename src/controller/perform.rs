@@ -132,8 +132,9 @@ async fn write_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: &Name) ->
     match put(cx, seen, name, target, secret, false).await {
         Ok(written) => {
             let is_new_token = seen.spent.calls > 0;
+            // Who deletes it again and again is answered as who edits it.
             if !is_new_token
-                && matches!(target, Target::Ours { .. })
+                && !matches!(target, Target::Foreign { .. })
                 && let Some(writer) = cx.repairs.repaired(&seen.id.uid, clock::now())
             {
                 tracing::warn!(secret = %name, writer, "somebody else wrote the target last: it is made again what it should be");
