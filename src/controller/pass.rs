@@ -52,7 +52,11 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
         }
         let now = clock::now();
         let act = match plan(&seen, now) {
-            Plan::Rest(rest) => return Ok(finish(cx, &seen, rest).await),
+            Plan::Rest(rest) => match finish(cx, &seen, rest).await? {
+                // The cache lags behind, for as long as its watch is broken: from another glance would come the same status, and conflict.
+                None if seen.sighted == Sighted::Glance => Act::Look,
+                until => return Ok(until.unwrap_or(Until::At(now))),
+            },
             Plan::Act(act) => act,
         };
         let act = match act.leads_to() {
@@ -172,30 +176,27 @@ fn issue_cause(cause: Cause) -> Option<IssueCause> {
     }
 }
 
-/// Status and telling, best effort, and when the next pass is due.
-async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Until {
+/// Status and telling, and when the next pass is due. `None`: the resource is another one than was seen.
+///
+/// What is told is what the status says newly, so it is told when that has been written, and not again and again while it cannot be.
+async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Result<Option<Until>, Error> {
     let Rest { until, status, tell } = rest;
-    for notice in &tell {
-        cx.events.publish(notice, seen).await;
-    }
     if matches!(until, Until::Forgotten) {
         cx.absences.found(&seen.id.uid);
         cx.repairs.forget(&seen.id.uid);
         cx.facts.forget(&seen.id.uid);
+    } else if let Some(status) = &status {
+        cx.facts.learn(&seen.id, status);
+    } else if seen.meta().is_none() {
+        cx.facts.outlived(&seen.id, seen.record());
     }
-    let Some(status) = status else { return until };
-    cx.facts.learn(&seen.id, &status);
-    match write_status(cx, seen, &status).await {
-        Written::Yes => until,
-        Written::Conflict => Until::At(clock::now()),
-        Written::Trouble => sooner(until, planner::after(clock::now(), cx.policy.retry_min)),
+    if let Some(status) = status
+        && write_status(cx, seen, &status).await? == Written::Conflict
+    {
+        return Ok(None);
     }
-}
-
-fn sooner(until: Until, time: Timestamp) -> Until {
-    match until {
-        Until::At(at) => Until::At(at.min(time)),
-        Until::Woken => Until::At(time),
-        Until::Forgotten => Until::Forgotten,
+    for notice in &tell {
+        cx.events.publish(notice, seen).await;
     }
+    Ok(Some(until))
 }
