@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     planner::{
-        self, Act, Answer, Came, Cause, Lane, Ledger, Look, Observed, Plan, ResourceId, Rest, Sight, Sighted, Stamp, Suspects, Until, fold,
-        plan,
+        self, Act, Answer, Came, Cause, Change, Lane, Ledger, Look, Observed, Plan, ResourceId, Rest, Sight, Sighted, Stamp, Suspects,
+        Until, fold, plan,
     },
     revoiceit::{Auth, Revoked},
     runtime::{
@@ -34,7 +34,8 @@ const HOLD_MAX: Duration = Duration::from_secs(15);
 /// Does what is to be done for one resource, and says when the next pass is due.
 ///
 /// An error is trouble with reaching the Kubernetes API and nothing else; the record is unchanged by it. While Revoiceit's answer is in hand
-/// the pass does not end: the save is tried until it is in. If the process dies before that, the intent tells of it.
+/// the pass does not end: the save is tried until it is in. If the process dies before that, the intent tells of it. Nor does it end while it
+/// is not known whether its intent was saved.
 ///
 /// `stop` ends the pass only where nothing is lost by it: while it waits for a permit, and between two acts when nothing is in hand.
 pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &mut Slot, stop: &CancellationToken) -> Result<Until, Error> {
@@ -46,6 +47,8 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
     let mut pause = HOLD;
     // When the token ends that a new one takes the place of.
     let mut ends_at = None;
+    // Until when an intent counts that may have been saved although no reply said so: to the next pass it would look like a crash.
+    let mut in_doubt: Option<Timestamp> = None;
     loop {
         if stop.is_cancelled() && !holds_on(&seen) {
             return Ok(Until::At(clock::now()));
@@ -65,7 +68,6 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
                 let deadline = planner::deadline(&seen, &act, now);
                 let may_stop = !holds_on(&seen);
                 seen = seen.without_sights();
-                // Who waits for Revoiceit does not keep others from talking to Kubernetes.
                 permit = slot.parked(wait(cx, deadline, lane, may_stop.then_some(stop))).await.map(|granted| (granted, lane));
                 if permit.is_none() {
                     continue;
@@ -76,16 +78,28 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
             _ => act,
         };
         tracing::debug!(?act, "act");
-        let came = match perform(cx, &act, &seen).await {
+        if let Act::SaveLedger(Change::Intend { intent, .. }) = &act {
+            in_doubt = Some(intent.until);
+        }
+        let came = if act.is_call() {
+            // Who waits for Revoiceit does not keep others from talking to Kubernetes.
+            slot.parked(perform(cx, &act, &seen)).await
+        } else {
+            perform(cx, &act, &seen).await
+        };
+        let came = match came {
             Ok(came) => came,
-            Err(error) if holds_on(&seen) => {
-                tracing::warn!(error = %error.told(), "kept in hand until it can be saved");
+            Err(error) if holds_on(&seen) || in_doubt.is_some_and(|until| until > clock::now()) => {
+                tracing::warn!(error = %error.told(), "the pass goes on, or what it has in hand or in the ledger would be lost");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(HOLD_MAX);
                 Came::Changed
             }
             Err(error) => return Err(error),
         };
+        if !matches!(came, Came::Changed) {
+            in_doubt = None;
+        }
         if act.is_call() {
             permit = None;
             ends_at = ends_at.or_else(|| seen.record()?.live.as_ref().map(|live| live.expires_at));

@@ -6,6 +6,7 @@ mod deletion;
 mod depth;
 mod faults;
 mod golden;
+mod hanging;
 mod install;
 mod leaders;
 mod life;
