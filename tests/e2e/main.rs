@@ -4,6 +4,7 @@ mod golden;
 mod install;
 mod life;
 mod manifests;
+mod poison;
 mod resource;
 mod shared;
 mod upgrade;
