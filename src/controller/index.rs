@@ -240,12 +240,11 @@ impl Watched {
         if named.version == seen {
             return;
         }
-        let was_unknown = std::mem::replace(&mut named.version, seen.clone()) == Seen::Unknown;
+        named.version = seen.clone();
         let happened = match seen {
             Seen::At(version) if inner.own.versions.contains(&version) => return,
             Seen::At(version) => Happened::Written(version),
-            // What nobody knew of has not gone; who needed it has looked for itself.
-            Seen::Absent if was_unknown => return,
+            // Also if no event had told of it: a pass may have read it there, found it foreign, and wait for its end.
             Seen::Absent | Seen::Unknown => Happened::Other,
         };
         for known in named.by.iter().filter_map(|uid| inner.resources.get(uid)) {
@@ -365,6 +364,15 @@ mod tests {
         assert_eq!(woken(&mut wakes), [""; 0]);
         assert_eq!(watched.secret("ns", "stranger"), Seen::Unknown);
         assert_eq!((watched.secret("ns", "client"), watched.secret("ns", "b-token")), (Seen::At("4".into()), Seen::Absent));
+    }
+
+    #[test]
+    fn the_end_of_a_secret_that_was_there_before_its_name_was_known_wakes_too() {
+        let (watched, mut wakes) = with_two();
+        watched.on_resource(&ALL(false), Event::Apply(credential("c", "11")));
+        assert_eq!(woken(&mut wakes), ["c"]);
+        watched.on_secret(&ALL(true), Event::Delete(secret("c-token", "12")));
+        assert_eq!(woken(&mut wakes), ["c"]);
     }
 
     #[test]

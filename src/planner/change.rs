@@ -196,6 +196,7 @@ impl Record {
             Failure::NotSent | Failure::Lost | Failure::Unavailable { .. } | Failure::Rejected => None,
         };
         if let Some(token) = readable.filter(|token| !self.holds(token)) {
+            self.rotates |= matches!(call, Called::Refresh(_));
             let revision = self.take_revision();
             self.retire(revision, token.clone(), now, None);
         }

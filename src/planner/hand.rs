@@ -11,7 +11,7 @@ use super::{
 use crate::revoiceit::{Failure, Issued, RefreshToken, Refreshed};
 
 /// What Revoiceit answered, until a record has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Hand {
     /// Nothing.
     Nothing,

@@ -306,12 +306,18 @@ impl Observed {
         let has_finalizer = meta.finalizers.iter().flatten().any(|finalizer| finalizer == names::FINALIZER);
         let annotation = meta.annotations.as_ref().and_then(|annotations| annotations.get(names::CLAIM_ANNOTATION));
         match annotation.map(|value| value.split_once('/').unwrap_or((value, ""))) {
+            // Whichever namespace it names: no ledger anywhere is this resource's.
+            Some((_, uid)) if uid != self.id.uid => {
+                if has_finalizer {
+                    Claim::Copied
+                } else {
+                    Claim::None
+                }
+            }
             Some((namespace, _)) if namespace != self.place.operator_namespace => Claim::Elsewhere,
-            Some((_, uid)) if uid != self.id.uid && has_finalizer => Claim::Copied,
-            Some((_, uid)) if uid == self.id.uid && has_finalizer => Claim::Ours,
             // Somebody removed the annotation, or had put the finalizer there: it stands for a ledger all the same.
-            None if has_finalizer => Claim::Ours,
-            _ => Claim::None,
+            Some(_) | None if has_finalizer => Claim::Ours,
+            Some(_) | None => Claim::None,
         }
     }
 

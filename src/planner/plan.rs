@@ -42,25 +42,25 @@ fn look_again(v: &View) -> Option<Plan> {
 
 /// What Revoiceit answered cannot be got again: it is saved before anything else.
 fn save_what_is_in_hand(v: &View) -> Option<Plan> {
-    if matches!(v.seen.hand, Hand::Nothing) {
+    if v.seen.hand.is_empty() {
         return None;
     }
     if v.can_save() {
         return Some(Plan::save(Change::Fold { now: v.now, close: v.is_ending() }));
     }
-    // No ledger will ever have it: revoked from hand, once. If that fails too, the intent that stands, or the ledger that is missed, tells of it.
-    if v.seen.hand.refresh_token().is_some() && !v.seen.spent.hand_kept {
-        return Some(Plan::Act(Act::Revoke(Which::InHand)));
-    }
-    let reason = if v.is_refused(Refused::Ledger) { Reason::LedgerDenied } else { Reason::LedgerUnusable };
-    Some(rest_until(v, reason, Some(schedule::after(v.now, v.seen.policy.retry_min))))
+    // There is no ledger to save it in: revoked from hand, once. If that fails too, a ledger that takes the place of a lost one takes it, and
+    // otherwise the intent that stands tells of it. The steps that follow see to the ledger; with a token in hand there is no further call.
+    let is_live = v.seen.hand.refresh_token().is_some() && !v.seen.spent.hand_kept;
+    is_live.then_some(Plan::Act(Act::Revoke(Which::InHand)))
 }
 
 /// A pass that goes on and on has met somebody who writes against it, or is wrong. What is in hand was saved by the step before; an intent is
 /// withdrawn by resting; the next pass comes after a pause, so that neither case is a hot loop.
 fn stop_when_spent(v: &View) -> Option<Plan> {
-    let until = schedule::after(v.now, v.seen.policy.retry_min);
-    (v.seen.spent.acts >= v.seen.policy.max_acts).then(|| rest_until(v, Reason::Issuing, Some(until)))
+    (v.seen.spent.acts >= v.seen.policy.max_acts).then(|| {
+        let reason = if v.is_ending() { Reason::Revoking } else { wanted::reason(v) };
+        rest_until(v, reason, Some(schedule::after(v.now, v.seen.policy.retry_min)))
+    })
 }
 
 fn ledger_refused(v: &View) -> Option<Plan> {

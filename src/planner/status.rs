@@ -16,7 +16,7 @@ use crate::api::{Failure, Reason, RevoiceitCredentialStatus, names};
 /// The status type of the resource.
 pub type Status = RevoiceitCredentialStatus;
 
-/// The status for this reason, and what of it is news. `None` where there is no resource to say it on, or where another operator speaks.
+/// The status for this reason, and what of it is news. No status where there is no resource to say it on, or where another operator speaks.
 pub(super) fn report(v: &View, reason: Reason) -> (Option<Status>, Vec<Notice>) {
     let before = match &v.seen.resource {
         Resource::Wanted(resource) => resource.status.clone().unwrap_or_default(),
@@ -25,7 +25,16 @@ pub(super) fn report(v: &View, reason: Reason) -> (Option<Status>, Vec<Notice>) 
     };
     let after = status(v, reason, &before);
     let told = notice::between(&before, &after, reason, v.record);
-    (Some(after), told)
+    let is_spoken_for = reason == Reason::LedgerElsewhere && another_speaks(&before, v.now);
+    ((!is_spoken_for).then_some(after), told)
+}
+
+/// The operator that holds the resource reports on it: two that both did would contradict each other for ever. One that lets the status say
+/// Ready of a token that has expired is there no more.
+fn another_speaks(before: &Status, now: Timestamp) -> bool {
+    let Some(ready) = before.conditions.iter().find(|condition| condition.type_ == "Ready") else { return false };
+    let is_outdated = ready.status == "True" && before.expires_at.as_ref().is_some_and(|expiry| expiry.0 <= now);
+    ready.reason != Reason::LedgerElsewhere.as_str() && !is_outdated
 }
 
 fn status(v: &View, reason: Reason, before: &Status) -> Status {

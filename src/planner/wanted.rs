@@ -7,7 +7,7 @@ use super::{
     ending::tell_of_suspects,
     observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Sighted, Source, Target},
     plan::{Step, call, may_call, rest, rest_until, revoke, suspect, unusable_reason},
-    record::{Intent, IntentCall},
+    record::{Intent, IntentCall, Record},
     render, schedule,
     status::failure_reason,
     view::View,
@@ -40,7 +40,9 @@ pub(super) fn plan(v: &View) -> Plan {
 /// What another operator, another cluster or another API holds is not ours to act on.
 fn leave_alone(v: &View) -> Option<Plan> {
     if v.seen.claim() == Claim::Elsewhere {
-        Some(rest(v, Reason::LedgerElsewhere))
+        // Whether anybody else is at work is seen when the token that the status speaks of has expired.
+        let speaks_until = v.wanted()?.status.as_ref().and_then(|status| status.expires_at.as_ref()).map(|expiry| expiry.0);
+        Some(rest_until(v, Reason::LedgerElsewhere, speaks_until.filter(|expiry| *expiry > v.now)))
     } else if v.seen.id.namespace == v.seen.place.operator_namespace {
         Some(rest(v, Reason::OperatorNamespace))
     } else if let Ledger::Unusable(why) = v.seen.ledger {
@@ -215,10 +217,7 @@ struct Obstacle {
 /// What stands in the way of issuing. One function decides whether an intent is written and whether it is kept.
 fn issue_obstacle(v: &View) -> Option<Obstacle> {
     let stop = |reason| Some(Obstacle { reason, until: None });
-    let wait = |reason, until| Some(Obstacle { reason, until: Some(until) });
-    let spec = v.spec()?;
-    let policy = &v.seen.policy;
-    if spec.suspend {
+    if v.spec()?.suspend {
         return stop(Reason::Suspended);
     }
     match &v.seen.source {
@@ -235,13 +234,18 @@ fn issue_obstacle(v: &View) -> Option<Obstacle> {
     if render::dry(v.wanted()?, &v.seen.id).size() > render::MAX_RENDERED {
         return stop(Reason::TargetTooLarge);
     }
+    // Last: what stands in the way for longer is the better reason, and the pass need not come back at once for it.
+    let has_sent_its_call = || (!may_call(v, Lane::Issue)).then_some(Obstacle { reason: Reason::Issuing, until: Some(v.now) });
+    v.record.and_then(|record| obstacle_in_record(v, record)).or_else(has_sent_its_call)
+}
+
+fn obstacle_in_record(v: &View, record: &Record) -> Option<Obstacle> {
+    let policy = &v.seen.policy;
+    let stop = |reason| Some(Obstacle { reason, until: None });
+    let wait = |reason, until| Some(Obstacle { reason, until: Some(until) });
     if let Some(intent) = v.foreign_intent() {
         return wait(Reason::WaitingForAnswer, intent.until);
     }
-    if !may_call(v, Lane::Issue) {
-        return wait(Reason::Issuing, v.now);
-    }
-    let record = v.record?;
     if record.retiring.len() >= policy.retiring_cap {
         return stop(Reason::RevocationBacklog);
     }
@@ -350,7 +354,7 @@ fn rest_when_spent(v: &View) -> Option<Plan> {
 }
 
 /// What the status gives as the reason: what keeps the target from being as specified, or else what will keep it from staying so.
-fn reason(v: &View) -> Reason {
+pub(super) fn reason(v: &View) -> Reason {
     if let Some(reason) = target_trouble(v) {
         return reason;
     }

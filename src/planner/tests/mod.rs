@@ -1,9 +1,12 @@
 //! The planner, told as tables and as lives: what it does in which situation, exactly.
 
+mod bracket;
 mod builders;
 mod fixtures;
+mod intents;
 mod leaving;
 mod life;
+mod outcomes;
 mod story;
 mod target;
 mod words;

@@ -128,9 +128,13 @@ impl Story {
     }
 
     pub(super) fn record(&self) -> &Record {
+        self.ledger_here().expect("a ledger")
+    }
+
+    pub(super) fn ledger_here(&self) -> Option<&Record> {
         match &self.ledger {
-            Ledger::Here { record, .. } => record,
-            other => panic!("no ledger: {other:?}"),
+            Ledger::Here { record, .. } => Some(record),
+            Ledger::Absent | Ledger::Unusable(_) => None,
         }
     }
 
