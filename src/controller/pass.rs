@@ -72,7 +72,9 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
             _ => act,
         };
         tracing::debug!(?act, "act");
-        let came = match perform(cx, &act, &seen).await {
+        // Nor does who waits for Revoiceit's answer.
+        let performing = perform(cx, &act, &seen);
+        let came = match if act.is_call() { slot.parked(performing).await } else { performing.await } {
             Ok(came) => came,
             Err(error) if holds_on(&seen) => {
                 tracing::warn!(error = %error.told(), "kept in hand until it can be saved");
