@@ -5,7 +5,6 @@ mod faults;
 mod golden;
 mod install;
 mod leaders;
-
 mod life;
 mod manifests;
 mod resource;
