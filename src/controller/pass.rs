@@ -37,7 +37,8 @@ const HOLD_MAX: Duration = Duration::from_secs(15);
 /// the pass does not end: the save is tried until it is in. If the process dies before that, the intent tells of it. Nor does it end while it
 /// is not known whether its intent was saved.
 ///
-/// `stop` ends the pass only where nothing is lost by it: while it waits for a permit, and between two acts when nothing is in hand.
+/// `stop` ends the pass only where nothing is lost by it: while it waits for a permit, and between two acts before it has sent a call. What
+/// was answered is delivered and told as ever: by that the next leader learns of it, which would otherwise wait until the intent has run out.
 pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &mut Slot, stop: &CancellationToken) -> Result<Until, Error> {
     let mut seen = Observed::begin(id, stamp(), cx.policy.clone(), cx.place.clone());
     if let Some(glance) = look::glance(cx, &seen).await? {
@@ -50,10 +51,10 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
     // Until when an intent counts that may have been saved although no reply said so: to the next pass it would look like a crash.
     let mut in_doubt: Option<Timestamp> = None;
     loop {
-        if stop.is_cancelled() && !holds_on(&seen) {
-            return Ok(Until::At(clock::now()));
-        }
         let now = clock::now();
+        if stop.is_cancelled() && seen.spent.calls == 0 && !holds_on(&seen) {
+            return Ok(Until::At(now));
+        }
         let act = match plan(&seen, now) {
             Plan::Rest(rest) => match finish(cx, &seen, rest).await? {
                 // The cache lags behind, for as long as its watch is broken: from another glance would come the same status, and conflict.
@@ -68,9 +69,10 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
                 let deadline = planner::deadline(&seen, &act, now);
                 let may_stop = !holds_on(&seen);
                 seen = seen.without_sights();
+                // Who waits for Revoiceit, here or for its answer, does not keep others from talking to Kubernetes.
                 permit = slot.parked(wait(cx, deadline, lane, may_stop.then_some(stop))).await.map(|granted| (granted, lane));
                 if permit.is_none() {
-                    continue;
+                    return Ok(Until::At(now));
                 }
                 Act::Look
             }
@@ -81,13 +83,8 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
         if let Act::SaveLedger(Change::Intend { intent, .. }) = &act {
             in_doubt = Some(intent.until);
         }
-        let came = if act.is_call() {
-            // Who waits for Revoiceit does not keep others from talking to Kubernetes.
-            slot.parked(perform(cx, &act, &seen)).await
-        } else {
-            perform(cx, &act, &seen).await
-        };
-        let came = match came {
+        let performing = perform(cx, &act, &seen);
+        let came = match if act.is_call() { slot.parked(performing).await } else { performing.await } {
             Ok(came) => came,
             Err(error) if holds_on(&seen) || in_doubt.is_some_and(|until| until > clock::now()) => {
                 tracing::warn!(error = %error.told(), "the pass goes on, or what it has in hand or in the ledger would be lost");

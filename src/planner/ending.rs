@@ -96,8 +96,7 @@ fn release(v: &View) -> Option<Plan> {
 
 fn revoke_all(v: &View) -> Option<Plan> {
     let record = v.record?;
-    let is_due = |time: Option<Timestamp>| time.is_none_or(|time| time <= v.now);
-    let retiring = record.retiring.iter().find(|retiring| is_due(retiring.not_before)).map(|retiring| retiring.revision);
+    let retiring = v.revocable().next().map(|retiring| retiring.revision);
     let live = record.live.as_ref().filter(|_| is_nobody_reading(v)).map(|live| live.revision);
     retiring.or(live).map(|revision| revoke(v, revision, Reason::Revoking))
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     record::Record,
+    schedule,
     words::{Digest, Stamp, Version},
 };
 use crate::revoiceit::{Failure, Issued, RefreshToken, Refreshed};
@@ -106,9 +107,11 @@ impl Hand {
         match self {
             Self::Refreshed { of, refreshed, .. } => refreshed.rotated.is_some() || !revision_is_live(*of),
             // An intent of mine that is gone and was not folded was taken for lost by another: what it was about is over.
-            Self::Failed { call: Called::Issue(_), sent_at, .. } => record.failed_issue.as_ref().is_none_or(|failed| failed.at >= *sent_at),
+            Self::Failed { call: Called::Issue(_), sent_at, .. } => {
+                record.failed_issue.as_ref().is_none_or(|failed| schedule::is_told_by(*sent_at, failed))
+            }
             Self::Failed { call: Called::Refresh(of), sent_at, .. } => {
-                !revision_is_live(*of) || record.failed_refresh.as_ref().is_some_and(|failed| failed.at >= *sent_at)
+                !revision_is_live(*of) || record.failed_refresh.as_ref().is_some_and(|failed| schedule::is_told_by(*sent_at, failed))
             }
             Self::Ended { revision, .. } => !revision_is_live(*revision) && retiring(*revision).is_none(),
             Self::NotEnded { revision, tries, .. } => {

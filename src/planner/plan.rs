@@ -142,7 +142,7 @@ fn wakes(v: &View) -> impl Iterator<Item = Timestamp> {
         wakes.extend(record.intent.as_ref().map(|intent| intent.until));
         wakes.extend([&record.failed_issue, &record.failed_refresh].into_iter().flatten().map(|failed| failed.not_before));
         wakes.extend(record.targets.iter().filter_map(|target| Some(schedule::after(target.left_at?, policy.linger))));
-        wakes.push(schedule::budget_at(policy, record.next_issue));
+        wakes.extend(schedule::budget_at(policy, record.next_issue, v.now));
     }
     wakes.extend(ending::deadline(v));
     wakes.extend(v.seen.repair_after);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     observed::{Claim, Ledger, Observed, Refused, Resource, Target},
-    record::{Intent, Live, Record},
+    record::{Intent, Live, Record, Retiring},
     render,
     schedule::{self, Line},
     words::Name,
@@ -107,6 +107,12 @@ impl<'a> View<'a> {
     /// An intent of another pass: its answer may still come.
     pub(super) fn foreign_intent(&self) -> Option<&'a Intent> {
         self.record?.intent.as_ref().filter(|intent| intent.stamp != self.seen.me)
+    }
+
+    /// The refresh tokens on their way out whose revocation has not just failed.
+    pub(super) fn revocable(&self) -> impl Iterator<Item = &'a Retiring> {
+        let retiring = self.record.map(|record| record.retiring.as_slice()).unwrap_or_default();
+        retiring.iter().filter(|retiring| !schedule::is_revocation_paused(&self.seen.policy, retiring, self.now))
     }
 
     /// The API server refused such a write in this pass.

@@ -72,8 +72,7 @@ fn begin_anew_after_closing(v: &View) -> Option<Plan> {
     if let Some(plan) = suspect(v) {
         return Some(plan);
     }
-    let due =
-        record.retiring.iter().find(|retiring| retiring.not_before.is_none_or(|time| time <= v.now)).map(|retiring| retiring.revision);
+    let due = v.revocable().next().map(|retiring| retiring.revision);
     if let Some(revision) = due.or(record.live.as_ref().map(|live| live.revision)) {
         return Some(revoke(v, revision, Reason::RevocationBacklog));
     }
@@ -249,17 +248,14 @@ fn obstacle_in_record(v: &View, record: &Record) -> Option<Obstacle> {
     if record.retiring.len() >= policy.retiring_cap {
         return stop(Reason::RevocationBacklog);
     }
-    if let Some(failed) = record.failed_issue.as_ref().filter(|failed| failed.not_before > v.now) {
+    if let Some(failed) = record.failed_issue.as_ref().filter(|failed| schedule::is_paused(policy, failed, v.now)) {
         let is_another_pair = matches!(&v.seen.source, Source::Found { pair, .. } if Digest::of_pair(pair) != failed.source);
         if !is_another_pair {
             return wait(failure_reason(failed.class, true), failed.not_before);
         }
     }
-    let budget_at = schedule::budget_at(policy, record.next_issue);
-    if budget_at > v.now && v.my_unsent_intent().is_none() {
-        return wait(Reason::BudgetExhausted, budget_at);
-    }
-    None
+    let budget_at = schedule::budget_at(policy, record.next_issue, v.now).filter(|_| v.my_unsent_intent().is_none());
+    budget_at.and_then(|budget_at| wait(Reason::BudgetExhausted, budget_at))
 }
 
 /// Why nothing could be delivered.
@@ -321,7 +317,7 @@ fn refresh_obstacle(v: &View) -> Option<Obstacle> {
     if record.rotates && record.retiring.len() >= v.seen.policy.retiring_cap {
         return stop(Reason::RevocationBacklog);
     }
-    if let Some(failed) = record.failed_refresh.as_ref().filter(|failed| failed.not_before > v.now) {
+    if let Some(failed) = record.failed_refresh.as_ref().filter(|failed| schedule::is_paused(&v.seen.policy, failed, v.now)) {
         return wait(failure_reason(failed.class, false), failed.not_before);
     }
     if !may_call(v, Lane::Refresh) {
@@ -340,8 +336,7 @@ fn withdraw(v: &View) -> Option<Plan> {
 }
 
 fn revoke_what_is_due(v: &View) -> Option<Plan> {
-    let is_due = |time: Timestamp| time <= v.now;
-    let due = v.record?.retiring.iter().find(|retiring| is_due(retiring.due) && retiring.not_before.is_none_or(is_due))?;
+    let due = v.revocable().find(|retiring| retiring.due <= v.now)?;
     Some(revoke(v, due.revision, reason(v)))
 }
 

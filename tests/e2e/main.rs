@@ -11,6 +11,7 @@ mod install;
 mod leaders;
 mod life;
 mod manifests;
+mod poison;
 mod resource;
 mod restart;
 mod seen;

@@ -32,15 +32,30 @@ impl World {
     /// Waits until the events about a resource are these and no others, as `Type Reason`, in the order of the alphabet.
     pub(crate) async fn told(&self, name: &str, expected: &[&str]) -> Result<()> {
         eventually(&format!("the events about {name} to be {expected:?}"), GENEROUS, async || {
-            let events: Api<Event> = Api::namespaced(self.client.clone(), &self.tenant);
-            let about = |event: &Event| event.regarding.as_ref().and_then(|regarding| regarding.name.as_deref()) == Some(name);
-            let word = |event: Event| format!("{} {}", event.type_.unwrap_or_default(), event.reason.unwrap_or_default());
-            let mut told: Vec<String> = events.list(&ListParams::default()).await?.items.into_iter().filter(about).map(word).collect();
-            told.sort();
+            let told = self.events(name).await?;
             ensure!(told == expected, "they are {told:?}");
             Ok::<_, anyhow::Error>(())
         })
         .await
+    }
+
+    /// Waits until this is among them.
+    pub(crate) async fn is_told(&self, name: &str, expected: &str) -> Result<()> {
+        eventually(&format!("the events about {name} to have {expected}"), GENEROUS, async || {
+            let told = self.events(name).await?;
+            ensure!(told.iter().any(|told| told == expected), "they are {told:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    }
+
+    async fn events(&self, name: &str) -> Result<Vec<String>> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.tenant);
+        let about = |event: &Event| event.regarding.as_ref().and_then(|regarding| regarding.name.as_deref()) == Some(name);
+        let word = |event: Event| format!("{} {}", event.type_.unwrap_or_default(), event.reason.unwrap_or_default());
+        let mut told: Vec<String> = events.list(&ListParams::default()).await?.items.into_iter().filter(about).map(word).collect();
+        told.sort();
+        Ok(told)
     }
 
     /// Every refresh token that lives is in a ledger, or covered by what the resources say may be lost; every one that came through is in a

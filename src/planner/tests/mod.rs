@@ -6,6 +6,7 @@ mod fixtures;
 mod intents;
 mod leaving;
 mod life;
+mod limits;
 mod outcomes;
 mod story;
 mod target;
