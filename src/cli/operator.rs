@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, convert::Infallible, path::Path, sync::Arc, tim
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Namespace};
-use kube::Api;
+use kube::{Api, core::response::reason};
 use tokio_util::sync::CancellationToken;
 
 use super::run::RunArgs;
@@ -132,7 +132,8 @@ async fn home(client: &kube::Client, name: &str, stop: &CancellationToken) -> an
     loop {
         match namespaces.get(name).await {
             Ok(namespace) => return Ok(Some(namespace.metadata.uid.unwrap_or_default())),
-            Err(kube::Error::Api(status)) if status.is_not_found() => {
+            // `is_not_found()` is true of a proxy's page, too.
+            Err(kube::Error::Api(status)) if status.reason == reason::NOT_FOUND => {
                 bail!("the operator's own namespace \"{name}\" does not exist: create it, or name another one with --operator-namespace")
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => bail!(

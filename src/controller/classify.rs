@@ -12,6 +12,9 @@ use crate::{
     revoiceit::{ClientCredentials, ClientId, ClientSecret},
 };
 
+/// The reason that kube gives to an answer that is no Status.
+const NO_STATUS: &str = "Failed to parse error data";
+
 /// What a write that was not taken came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -26,6 +29,8 @@ pub(super) enum Refusal {
 /// What the error of a write means. `creates`: it was a `POST`.
 pub(super) fn refusal(error: &kube::Error, creates: bool) -> Refusal {
     match error {
+        // A page of whatever is between, not the API server's word.
+        kube::Error::Api(status) if status.reason == NO_STATUS => Refusal::Trouble,
         // There is no such namespace any more.
         kube::Error::Api(status) if creates && status.code == 404 => Refusal::Denied(Denied::Terminating),
         kube::Error::Api(status) => refused(status),
@@ -54,6 +59,13 @@ fn refused(status: &Status) -> Refusal {
     }
 }
 
+/// Whether a patch was refused because it came too late: no new finalizer on what is being deleted, no other UID.
+pub(super) fn came_too_late(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let is_about = |field: &str| status.details.iter().any(|details| details.causes.iter().any(|cause| cause.field == field));
+    status.code == 422 && (is_about("metadata.finalizers") || is_about("metadata.uid"))
+}
+
 /// Whether a 404 is the API server's word that there is no such object, and not that of a proxy or of a server that does not serve the kind.
 pub(super) fn says_not_found(status: &Status, name: &str) -> bool {
     status.code == 404 && status.is_not_found() && status.details.as_ref().is_some_and(|details| details.name == name)
@@ -77,7 +89,7 @@ pub(super) fn resource(found: Tolerant<RevoiceitCredential>, uid: &str) -> Resou
 }
 
 /// The ledger, from its Secret.
-pub(super) fn ledger(found: Tolerant<Secret>, place: &Place, uid: &str) -> Ledger {
+pub(super) fn ledger(found: Tolerant<Secret>, place: &Place, id: &ResourceId) -> Ledger {
     let Ok(secret) = found.0 else { return Ledger::Unusable(Unusable::Corrupt) };
     let (Some(version), Some(secret_uid)) = (secret.metadata.resource_version, secret.metadata.uid) else {
         return Ledger::Unusable(Unusable::Corrupt);
@@ -85,7 +97,7 @@ pub(super) fn ledger(found: Tolerant<Secret>, place: &Place, uid: &str) -> Ledge
     let Some(json) = secret.data.as_ref().and_then(|data| data.get(names::LEDGER_KEY)) else {
         return Ledger::Unusable(Unusable::Corrupt);
     };
-    match Record::parse(&json.0, place, uid) {
+    match Record::parse(&json.0, place, id) {
         Ok(record) => Ledger::Here { record: Arc::new(record), version: Version::new(version), uid: secret_uid },
         Err(why) => Ledger::Unusable(why),
     }
@@ -145,5 +157,38 @@ pub(super) fn source(found: Tolerant<Secret>, id_key: &str, secret_key: &str) ->
             let pair = ClientCredentials { client_id: ClientId::new(client_id), client_secret: ClientSecret::new(client_secret) };
             Source::Found { pair, version }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn answer(status: Value) -> kube::Error {
+        kube::Error::Api(Box::new(serde_json::from_value(status).expect("a Status")))
+    }
+
+    #[test]
+    fn only_the_api_servers_own_word_is_a_refusal() {
+        let page = |code: u16| kube::Error::Api(Status::failure("<html>", NO_STATUS).with_code(code).boxed());
+        for code in [400, 403, 404, 405, 413, 422, 502, 503] {
+            assert_eq!(refusal(&page(code), true), Refusal::Trouble, "{code}");
+        }
+        let own = |code: u16, reason: &str| kube::Error::Api(Status::failure("", reason).with_code(code).boxed());
+        assert_eq!(refusal(&own(404, "NotFound"), true), Refusal::Denied(Denied::Terminating));
+        assert_eq!(refusal(&own(404, "NotFound"), false), Refusal::Changed);
+        assert_eq!(refusal(&own(403, "Forbidden"), false), Refusal::Denied(Denied::Forbidden));
+        assert_eq!(refusal(&own(401, "Unauthorized"), false), Refusal::Trouble);
+        assert_eq!(refusal(&own(503, "ServiceUnavailable"), false), Refusal::Trouble);
+    }
+
+    #[test]
+    fn a_patch_that_came_too_late_is_told_from_one_that_never_passes() {
+        let invalid = |field: &str| answer(json!({ "code": 422, "reason": "Invalid", "details": { "causes": [{ "field": field }] } }));
+        assert!(came_too_late(&invalid("metadata.finalizers")) && came_too_late(&invalid("metadata.uid")));
+        assert!(!came_too_late(&invalid("spec.target.name")));
+        assert_eq!(refusal(&invalid("spec.target.name"), false), Refusal::Denied(Denied::Invalid));
     }
 }

@@ -40,6 +40,9 @@ pub enum Error {
     /// Finalizer and claim were not changed.
     #[error("could not patch finalizer and claim of the resource")]
     PatchResource(#[source] ApiTrouble),
+    /// A status was not written.
+    #[error("could not write the status")]
+    WriteStatus(#[source] ApiTrouble),
 }
 
 impl Error {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    planner::{ResourceId, Status},
+    planner::{Record, ResourceId, Status},
     runtime::metrics::{ResourceTimes, Snapshot},
 };
 
@@ -40,6 +40,13 @@ impl Facts {
         self.lock().of.insert(id.uid.clone(), fact);
     }
 
+    /// There is a ledger yet of a resource that is not there any more. Its times end with it: another of its name has the same labels.
+    pub(super) fn outlived(&self, id: &ResourceId, record: Option<&Record>) {
+        let pending = record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some()));
+        let suspected_lost = record.map_or(0, |record| u64::from(record.suspects.lost));
+        self.lock().of.insert(id.uid.clone(), Fact { times: None, pending_revocations: pending as u64, suspected_lost });
+    }
+
     pub(super) fn forget(&self, uid: &str) {
         self.lock().of.remove(uid);
     }
@@ -61,5 +68,23 @@ impl Facts {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn the_times_of_a_resource_end_with_it_and_not_with_its_ledger() {
+        let facts = Facts::default();
+        let id = |uid: &str| ResourceId { namespace: "team-a".into(), name: "speech".into(), uid: uid.into() };
+        let status = Status { expires_at: Some(Time(Timestamp::UNIX_EPOCH)), pending_revocations: Some(1), ..Status::default() };
+        facts.learn(&id("first"), &status);
+        facts.learn(&id("second"), &status);
+        facts.outlived(&id("first"), None);
+        assert_eq!((facts.snapshot().resources.len(), facts.snapshot().pending_revocations), (1, 1));
     }
 }

@@ -110,11 +110,11 @@ async fn read_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: Name, targ
 async fn read_ledger<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Ledger, Error> {
     let name = names::ledger_name(&seen.id.uid);
     let read = get(&cx.secrets(&cx.place.operator_namespace), &name).await.map_err(Error::ReadLedger)?;
-    Ok(read.map_or(Ledger::Absent, |secret| classify::ledger(secret, &cx.place, &seen.id.uid)))
+    Ok(read.map_or(Ledger::Absent, |secret| classify::ledger(secret, &cx.place, &seen.id)))
 }
 
 /// A Secret, or that there is none. A 404 without the API server's word on this very object is trouble.
-async fn get(secrets: &Api<Tolerant<Secret>>, name: &str) -> Result<Option<Tolerant<Secret>>, ApiTrouble> {
+pub(super) async fn get(secrets: &Api<Tolerant<Secret>>, name: &str) -> Result<Option<Tolerant<Secret>>, ApiTrouble> {
     match secrets.get(name).await {
         Ok(secret) => Ok(Some(secret)),
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => Ok(None),
@@ -136,6 +136,10 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Reso
     let resources = cx.resources(&seen.id.namespace);
     let is_old_news = match resources.get(name).await {
         Ok(found) => return Ok(found_resource(cx, classify::resource(found, uid), uid)),
+        // As long as the watch has it, it may be the watch that is late, or the GET that is wrong: the time counts from when both agree.
+        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) && cx.watched.resource(uid).is_some() => {
+            return Ok(found_resource(cx, Resource::NotFound { proven: false }, uid));
+        }
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, clock::now(), &cx.policy),
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(Error::NotServed),
         Err(error) => return Err(Error::ReadResource(error.into())),
@@ -143,7 +147,11 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Reso
     if !is_old_news {
         return Ok(Resource::NotFound { proven: false });
     }
-    resources.list(&ListParams::default().limit(1)).await.map_err(|error| Error::ProveAbsence(error.into()))?;
+    let only = ListParams::default().fields(&format!("metadata.name={name}"));
+    let listed = resources.list(&only).await.map_err(|error| Error::ProveAbsence(error.into()))?;
+    if let Some(found) = listed.items.into_iter().next() {
+        return Ok(found_resource(cx, classify::resource(found, uid), uid));
+    }
     match resources.get(name).await {
         Ok(found) => Ok(found_resource(cx, classify::resource(found, uid), uid)),
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => Ok(Resource::NotFound { proven: true }),

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     planner::{
-        self, Act, Answer, Came, Cause, Lane, Ledger, Look, Observed, Plan, ResourceId, Rest, Sight, Sighted, Stamp, Suspects, Until, fold,
-        plan,
+        self, Act, Answer, Came, Cause, Change, Lane, Ledger, Look, Observed, Plan, ResourceId, Rest, Sight, Sighted, Stamp, Suspects,
+        Until, fold, plan,
     },
     revoiceit::{Auth, Revoked},
     runtime::{
@@ -34,7 +34,8 @@ const HOLD_MAX: Duration = Duration::from_secs(15);
 /// Does what is to be done for one resource, and says when the next pass is due.
 ///
 /// An error is trouble with reaching the Kubernetes API and nothing else; the record is unchanged by it. While Revoiceit's answer is in hand
-/// the pass does not end: the save is tried until it is in. If the process dies before that, the intent tells of it.
+/// the pass does not end: the save is tried until it is in. If the process dies before that, the intent tells of it. Nor does it end while it
+/// is not known whether its intent was saved.
 ///
 /// `stop` ends the pass only where nothing is lost by it: while it waits for a permit, and between two acts before it has sent a call. What
 /// was answered is delivered and told as ever: by that the next leader learns of it, which would otherwise wait until the intent has run out.
@@ -47,13 +48,19 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
     let mut pause = HOLD;
     // When the token ends that a new one takes the place of.
     let mut ends_at = None;
+    // Until when an intent counts that may have been saved although no reply said so: to the next pass it would look like a crash.
+    let mut in_doubt: Option<Timestamp> = None;
     loop {
         let now = clock::now();
         if stop.is_cancelled() && seen.spent.calls == 0 && !holds_on(&seen) {
             return Ok(Until::At(now));
         }
         let act = match plan(&seen, now) {
-            Plan::Rest(rest) => return Ok(finish(cx, &seen, rest).await),
+            Plan::Rest(rest) => match finish(cx, &seen, rest).await? {
+                // The cache lags behind, for as long as its watch is broken: from another glance would come the same status, and conflict.
+                None if seen.sighted == Sighted::Glance => Act::Look,
+                until => return Ok(until.unwrap_or(Until::At(now))),
+            },
             Plan::Act(act) => act,
         };
         let act = match act.leads_to() {
@@ -62,7 +69,6 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
                 let deadline = planner::deadline(&seen, &act, now);
                 let may_stop = !holds_on(&seen);
                 seen = seen.without_sights();
-                // Who waits for Revoiceit does not keep others from talking to Kubernetes.
                 permit = slot.parked(wait(cx, deadline, lane, may_stop.then_some(stop))).await.map(|granted| (granted, lane));
                 if permit.is_none() {
                     return Ok(Until::At(now));
@@ -73,18 +79,28 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
             _ => act,
         };
         tracing::debug!(?act, "act");
-        // Nor does who waits for Revoiceit's answer.
-        let performing = perform(cx, &act, &seen);
-        let came = match if act.is_call() { slot.parked(performing).await } else { performing.await } {
+        if let Act::SaveLedger(Change::Intend { intent, .. }) = &act {
+            in_doubt = Some(intent.until);
+        }
+        let came = if act.is_call() {
+            // Who waits for Revoiceit does not keep others from talking to Kubernetes.
+            slot.parked(perform(cx, &act, &seen)).await
+        } else {
+            perform(cx, &act, &seen).await
+        };
+        let came = match came {
             Ok(came) => came,
-            Err(error) if holds_on(&seen) => {
-                tracing::warn!(error = %error.told(), "kept in hand until it can be saved");
+            Err(error) if holds_on(&seen) || in_doubt.is_some_and(|until| until > clock::now()) => {
+                tracing::warn!(error = %error.told(), "the pass goes on, or what it has in hand or in the ledger would be lost");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(HOLD_MAX);
                 Came::Changed
             }
             Err(error) => return Err(error),
         };
+        if !matches!(came, Came::Changed) {
+            in_doubt = None;
+        }
         if act.is_call() {
             permit = None;
             ends_at = ends_at.or_else(|| seen.record()?.live.as_ref().map(|live| live.expires_at));
@@ -175,30 +191,27 @@ fn issue_cause(cause: Cause) -> Option<IssueCause> {
     }
 }
 
-/// Status and telling, best effort, and when the next pass is due.
-async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Until {
+/// Status and telling, and when the next pass is due. `None`: the resource is another one than was seen.
+///
+/// What is told is what the status says newly, so it is told when that has been written, and not again and again while it cannot be.
+async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Result<Option<Until>, Error> {
     let Rest { until, status, tell } = rest;
-    for notice in &tell {
-        cx.events.publish(notice, seen).await;
-    }
     if matches!(until, Until::Forgotten) {
         cx.absences.found(&seen.id.uid);
         cx.repairs.forget(&seen.id.uid);
         cx.facts.forget(&seen.id.uid);
+    } else if let Some(status) = &status {
+        cx.facts.learn(&seen.id, status);
+    } else if seen.meta().is_none() {
+        cx.facts.outlived(&seen.id, seen.record());
     }
-    let Some(status) = status else { return until };
-    cx.facts.learn(&seen.id, &status);
-    match write_status(cx, seen, &status).await {
-        Written::Yes => until,
-        Written::Conflict => Until::At(clock::now()),
-        Written::Trouble => sooner(until, planner::after(clock::now(), cx.policy.retry_min)),
+    if let Some(status) = status
+        && write_status(cx, seen, &status).await? == Written::Conflict
+    {
+        return Ok(None);
     }
-}
-
-fn sooner(until: Until, time: Timestamp) -> Until {
-    match until {
-        Until::At(at) => Until::At(at.min(time)),
-        Until::Woken => Until::At(time),
-        Until::Forgotten => Until::Forgotten,
+    for notice in &tell {
+        cx.events.publish(notice, seen).await;
     }
+    Ok(Some(until))
 }

@@ -18,9 +18,7 @@ use super::{
 };
 use crate::{
     api::names,
-    planner::{
-        self, Act, Answer, Came, Change, Denied, Desired, Ledger, Name, Observed, Refused, Resource, Sight, Source, Target, Version, Which,
-    },
+    planner::{self, Act, Answer, Came, Change, Desired, Ledger, Name, Observed, Refused, Resource, Sight, Source, Target, Version, Which},
     revoiceit::{Auth, Failure, RefreshToken},
     runtime::clock,
 };
@@ -134,8 +132,9 @@ async fn write_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: &Name) ->
     match put(cx, seen, name, target, secret, false).await {
         Ok(written) => {
             let is_new_token = seen.spent.calls > 0;
+            // Who deletes it again and again is answered as who edits it.
             if !is_new_token
-                && matches!(target, Target::Ours { .. })
+                && !matches!(target, Target::Foreign { .. })
                 && let Some(writer) = cx.repairs.repaired(&seen.id.uid, clock::now())
             {
                 tracing::warn!(secret = %name, writer, "somebody else wrote the target last: it is made again what it should be");
@@ -277,8 +276,7 @@ async fn patch_resource<A: Auth>(
             tracing::info!(claimed = !claim.is_null(), "finalizer and claim patched");
             Ok(Came::Saw(Sight::Resource(classify::resource(patched, &seen.id.uid))))
         }
-        // Not valid is what a patch is that came too late: no new finalizer on what is being deleted, no other UID.
-        Err(error) if classify::refusal(&error, false) == Refusal::Denied(Denied::Invalid) => Ok(Came::Changed),
+        Err(error) if classify::came_too_late(&error) => Ok(Came::Changed),
         Err(error) => refused(error, Refused::Resource, false, Error::PatchResource),
     }
 }

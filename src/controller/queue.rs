@@ -85,17 +85,21 @@ impl Queue {
         }
     }
 
-    /// The key that has been due longest, now being worked on.
-    pub(super) fn next(&mut self, now: Timestamp) -> Option<Arc<ResourceId>> {
+    /// Whether there is a key that is due.
+    pub(super) fn is_due(&mut self, now: Timestamp) -> bool {
         if planner::after(now, SET_BACK) < self.looked_at {
             self.all_due(now);
         }
         self.looked_at = now;
-        let (at, uid) = self.due.first()?.clone();
-        if at > now {
+        self.due.first().is_some_and(|(at, _)| *at <= now)
+    }
+
+    /// The key that has been due longest, now being worked on.
+    pub(super) fn next(&mut self, now: Timestamp) -> Option<Arc<ResourceId>> {
+        if !self.is_due(now) {
             return None;
         }
-        self.due.remove(&(at, uid.clone()));
+        let (_, uid) = self.due.pop_first()?;
         let entry = self.keys.get_mut(&uid)?;
         entry.state = State::Running(Vec::new());
         Some(entry.id.clone())

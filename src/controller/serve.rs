@@ -53,32 +53,27 @@ pub async fn serve<A: Auth>(
     let slots = Slots::new(concurrency);
     let mut queue = Queue::default();
     let mut passes = Passes::default();
-    let sweeps = tokio::spawn(sweep_on_and_on(cx.clone(), stop.clone()));
+    let mut sweeps = tokio::spawn(sweep_on_and_on(cx.clone(), stop.clone()));
     for id in cx.watched.ids() {
         queue.wake(&id, Happened::Other, clock::now());
     }
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // A place that was free and had nothing to do is kept for what comes next.
-    let mut place = None;
     while !stop.is_cancelled() {
         pulse.beat();
-        if let Some(slot) = place.take() {
-            match queue.next(clock::now()) {
-                Some(id) => {
-                    passes.begin(cx.clone(), id, slot, stop.clone());
-                    continue;
-                }
-                None => place = Some(slot),
-            }
-        }
+        // A place is taken only for a pass that is due: those that were parked wait for one, too.
+        let is_due = queue.is_due(clock::now());
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
             () = leadership.ended() => stop.cancel(),
+            // It ends by a panic only, which was logged: that the serving ends is what ends the process.
+            _ = &mut sweeps => stop.cancel(),
             Some(ended) = passes.tasks.join_next_with_id() => passes.end(&cx, &mut queue, ended),
             Some((id, happened)) = wakes.recv() => queue.wake(&id, happened, clock::now()),
-            slot = slots.take(), if place.is_none() => place = Some(slot),
+            slot = slots.take(), if is_due => if let Some(id) = queue.next(clock::now()) {
+                passes.begin(cx.clone(), id, slot, stop.clone());
+            },
             _ = tick.tick() => {}
         }
     }

@@ -3,7 +3,7 @@
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{context::Context, error::ApiTrouble};
+use super::{context::Context, error::Error};
 use crate::{
     api::names,
     planner::{Observed, Resource, Status},
@@ -15,23 +15,21 @@ use crate::{
 pub(super) enum Written {
     /// It is as it should be, or nobody is left to read it.
     Yes,
-    /// The resource has changed meanwhile: there may be more to do, and to say.
+    /// The resource is another one than was seen: there may be more to do, and to say.
     Conflict,
-    /// It could not be written.
-    Trouble,
 }
 
 /// Writes the status if it is another one.
-pub(super) async fn write_status<A: Auth>(cx: &Context<A>, seen: &Observed, status: &Status) -> Written {
+pub(super) async fn write_status<A: Auth>(cx: &Context<A>, seen: &Observed, status: &Status) -> Result<Written, Error> {
     let before = match &seen.resource {
         Resource::Wanted(resource) => resource.status.as_ref(),
         Resource::Leaving(leaving) => Some(&leaving.status),
         Resource::Unreadable(_) | Resource::NotFound { .. } | Resource::Replaced | Resource::Released => None,
     };
     if before == Some(status) {
-        return Written::Yes;
+        return Ok(Written::Yes);
     }
-    let Some(meta) = seen.meta() else { return Written::Yes };
+    let Some(meta) = seen.meta() else { return Ok(Written::Yes) };
     let patch = patch(status, meta.resource_version.as_deref());
     let params = PatchParams { field_manager: Some(names::OPERATOR.to_owned()), ..PatchParams::default() };
     match cx.resources(&seen.id.namespace).patch_status(&seen.id.name, &params, &Patch::Merge(&patch)).await {
@@ -39,14 +37,11 @@ pub(super) async fn write_status<A: Auth>(cx: &Context<A>, seen: &Observed, stat
             if let Some(version) = kube::ResourceExt::resource_version(&patched) {
                 cx.watched.wrote_resource(&version);
             }
-            Written::Yes
+            Ok(Written::Yes)
         }
-        Err(kube::Error::Api(status)) if status.code == 409 => Written::Conflict,
-        Err(kube::Error::Api(status)) if status.code == 404 => Written::Yes,
-        Err(error) => {
-            tracing::warn!(error = %ApiTrouble::from(error), "the status could not be written");
-            Written::Trouble
-        }
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Written::Conflict),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Yes),
+        Err(error) => Err(Error::WriteStatus(error.into())),
     }
 }
 

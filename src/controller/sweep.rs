@@ -8,10 +8,14 @@ use kube::{
     api::{ListParams, PartialObjectMeta},
 };
 
-use super::{context::Context, error::Error, tolerant::Tolerant};
-use crate::{api::names, planner::ResourceId, revoiceit::Auth};
+use super::{context::Context, error::Error, look, tolerant::Tolerant};
+use crate::{
+    api::names,
+    planner::{Record, ResourceId},
+    revoiceit::Auth,
+};
 
-/// Puts every ledger without a resource into the queue. Metadata only: no token is read.
+/// Puts every ledger without a resource into the queue. Metadata only: no token is read, but of a ledger that has lost its annotation.
 pub(super) async fn sweep<A: Auth>(cx: &Context<A>) -> Result<(), Error> {
     let ledgers: Api<Tolerant<PartialObjectMeta<Secret>>> = Api::namespaced(cx.client.clone(), &cx.place.operator_namespace);
     let only = ListParams::default().fields(&format!("type={}", names::LEDGER_TYPE));
@@ -24,15 +28,23 @@ pub(super) async fn sweep<A: Auth>(cx: &Context<A>) -> Result<(), Error> {
             continue;
         }
         unattended += 1;
-        match ledger.annotations().get(names::RESOURCE_ANNOTATION).and_then(|of| of.split_once('/')) {
-            Some((namespace, name)) => {
-                let id = ResourceId { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() };
-                cx.watched.wake_gone(Arc::new(id));
-            }
-            None => tracing::warn!(ledger = name, "a ledger does not say which resource it is for: its annotation was removed"),
+        let named = ledger.annotations().get(names::RESOURCE_ANNOTATION).and_then(|of| of.split_once('/'));
+        let id = match named {
+            Some((namespace, name)) => Some(ResourceId { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() }),
+            // Somebody removed the annotation. The record says it too.
+            None => read_id(cx, &name).await?.filter(|id| id.uid == uid),
+        };
+        match id {
+            Some(id) => cx.watched.wake_gone(Arc::new(id)),
+            None => tracing::warn!(ledger = name, "nothing tells which resource a ledger is for: its annotation and its record are broken"),
         }
     }
     cx.facts.ledgers_unattended(unattended);
     tracing::info!(ledgers = listed.items.len(), unattended, "ledgers swept");
     Ok(())
+}
+
+async fn read_id<A: Auth>(cx: &Context<A>, ledger: &str) -> Result<Option<ResourceId>, Error> {
+    let read = look::get(&cx.secrets(&cx.place.operator_namespace), ledger).await.map_err(Error::ReadLedger)?;
+    Ok(read.and_then(|secret| Record::resource(&secret.0.ok()?.data?.get(names::LEDGER_KEY)?.0)))
 }

@@ -1,17 +1,23 @@
 //! Reading objects of which any part may be unreadable.
 //!
 //! The API server takes what kube cannot decode: a date beyond the year 9999 in `managedFields`, which whoever may write an object chooses, or in
-//! the status of a custom resource. One such object makes every LIST and every watch of its kind fail, for everybody. So nothing is read but
-//! through [`Tolerant`], which reads what it can and never fails.
+//! the status of a custom resource; or fields in `managedFields` that are nested deeper than serde_json follows. One such object makes every LIST
+//! and every watch of its kind fail, for everybody. So nothing is read but through [`Tolerant`], which reads what it can and never fails.
 
 use std::{borrow::Cow, fmt};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Resource, ResourceExt};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroize;
+
+/// How deep objects are read. Nothing that is used lies deeper than six levels; serde_json gives up at 128, and the API server at 10,000.
+const LEVELS: usize = 16;
 
 /// An object, or what of its metadata can be read. Never an error.
 ///
@@ -49,12 +55,80 @@ impl<K: Resource> fmt::Debug for Tolerant<K> {
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Tolerant<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut object = Value::deserialize(deserializer)?;
+        let mut object = Shallow { levels: LEVELS }.deserialize(deserializer)?;
         let managers = object.get_mut("metadata").and_then(Value::as_object_mut).and_then(|metadata| metadata.remove("managedFields"));
         let read = read(&mut object);
         // The object that was read has copies of its own.
         wipe(&mut object);
         Ok(Self(read, managers.as_ref().and_then(last_writer)))
+    }
+}
+
+/// Reads any JSON, and passes over what lies deeper than so many levels, however deep that goes: it is null.
+struct Shallow {
+    levels: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Shallow {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        match self.levels {
+            0 => IgnoredAny::deserialize(deserializer).map(|IgnoredAny| Value::Null),
+            _ => deserializer.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Shallow {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut read = Vec::new();
+        while let Some(item) = items.next_element_seed(Self { levels: self.levels - 1 })? {
+            read.push(item);
+        }
+        Ok(Value::Array(read))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut read = Map::new();
+        while let Some(name) = fields.next_key()? {
+            read.insert(name, fields.next_value_seed(Self { levels: self.levels - 1 })?);
+        }
+        Ok(Value::Object(read))
     }
 }
 
@@ -164,6 +238,8 @@ impl<K: Resource> Resource for Tolerant<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use kube::api::PartialObjectMeta;
 
     use super::*;
@@ -191,6 +267,16 @@ mod tests {
         assert_eq!(secret.0.expect("readable").metadata.managed_fields, None);
         object["metadata"]["managedFields"] = json!("not even a list");
         assert!(read::<Secret>(object).0.is_ok());
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_passed_over() {
+        let deep = format!("{}{{}}{}", "{\"f:a\":".repeat(1000), "}".repeat(1000));
+        let entry = format!(r#"{{ "manager": "argocd", "time": "2026-11-01T00:00:00Z", "fieldsV1": {deep} }}"#);
+        let list = format!(r#"[{{ "metadata": {{ "name": "s", "managedFields": [{entry}] }}, "data": {{ "k": "dg==" }} }}]"#);
+        let read: Vec<Tolerant<Secret>> = serde_json::from_str(&list).expect("it never fails on an object");
+        assert_eq!(read[0].last_writer(), Some("argocd"));
+        assert_eq!(read[0].0.as_ref().expect("readable").data.as_ref().map(BTreeMap::len), Some(1));
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl Record {
     }
 
     /// Reads what a ledger holds. A record that does not belong here is as unusable as one that cannot be read: its tokens are not ours to revoke.
-    pub fn parse(json: &[u8], place: &Place, uid: &str) -> Result<Self, Unusable> {
+    pub fn parse(json: &[u8], place: &Place, id: &ResourceId) -> Result<Self, Unusable> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
@@ -239,13 +239,22 @@ impl Record {
         let record: Self = serde_json::from_slice(json).map_err(|_| Unusable::Corrupt)?;
         if record.home != place.home {
             Err(Unusable::ForeignHome)
-        } else if record.resource.uid != uid {
+        } else if record.resource != *id {
             Err(Unusable::ForeignResource)
         } else if record.issuer != place.issuer {
             Err(Unusable::OtherIssuer)
         } else {
             Ok(record)
         }
+    }
+
+    /// Which resource a record is for, whosever it is.
+    pub fn resource(json: &[u8]) -> Option<ResourceId> {
+        #[derive(Deserialize)]
+        struct Resource {
+            resource: ResourceId,
+        }
+        serde_json::from_slice(json).ok().map(|Resource { resource }| resource)
     }
 
     /// The JSON that is stored.

@@ -3,8 +3,10 @@
 mod counts;
 mod credentials;
 mod deletion;
+mod depth;
 mod faults;
 mod golden;
+mod hanging;
 mod install;
 mod leaders;
 mod life;

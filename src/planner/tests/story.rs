@@ -146,7 +146,7 @@ impl Story {
 
     pub(super) fn put(&mut self, record: Record) {
         let json = record.to_json();
-        let record = Record::parse(&json, &place(), &id().uid).expect("what is written can be read");
+        let record = Record::parse(&json, &place(), &id()).expect("what is written can be read");
         self.ledger = Ledger::Here { record: Arc::new(record), version: Version::new(self.version()), uid: "ledger-uid".into() };
     }
 
