@@ -94,6 +94,7 @@ impl Brain {
             began_at: 0,
             had_intent: seen.record().is_some_and(|record| record.intent.is_some_and(|intent| intent.stamp == Stamp::Mine)),
             had_pair: matches!(seen.source, SourceSight::Found(_)),
+            found: 0,
         };
         let forgetful = Seen {
             sighted: Sighted::No,
@@ -118,7 +119,7 @@ impl Brain {
     fn small_plan(&self, seen: &Seen, observed: &Observed, plan: real::Plan) -> Plan {
         let act = match plan {
             real::Plan::Act(act) => act,
-            real::Plan::Rest(rest) => return Plan::Rest(small_rest(seen, &rest)),
+            real::Plan::Rest(rest) => return Plan::Rest(small_rest(&rest)),
         };
         let lane = act.leads_to();
         let act = match act {
@@ -161,7 +162,7 @@ fn token_of(record: &Record, revision: u8) -> Option<u8> {
     live.or_else(|| record.retiring.iter().find(|retiring| retiring.revision == revision).map(|retiring| retiring.refresh))
 }
 
-fn small_rest(seen: &Seen, rest: &real::Rest) -> Rest {
+fn small_rest(rest: &real::Rest) -> Rest {
     let conditions = rest.status.iter().flat_map(|status| &status.conditions);
     Rest {
         is_ready: conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
@@ -169,8 +170,6 @@ fn small_rest(seen: &Seen, rest: &real::Rest) -> Rest {
             real::Until::At(at) => Some(codec::time(at)),
             real::Until::Woken | real::Until::Forgotten => None,
         },
-        leaves_intent: !seen.spent.intent_sent
-            && seen.record().is_some_and(|record| record.intent.is_some_and(|intent| intent.stamp == Stamp::Mine)),
     }
 }
 

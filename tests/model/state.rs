@@ -52,6 +52,8 @@ pub(crate) struct Laws {
     pub(crate) switches: Switches,
     /// Passes begin with a glance, unless the resource is in no cache.
     pub(crate) glances: bool,
+    /// After a save without an answer, with something in hand, the ledger alone is read, and not all that a look reads.
+    pub(crate) reads_back: bool,
 }
 
 /// What a refresh does to the refresh token.

@@ -11,7 +11,7 @@
 //! * the search: [`canon`] and [`walk`] (one form for states that are alike), [`search`], [`liveness`], [`story`]
 //! * what is searched: [`scenarios`]; and that it would be found: [`breakages`]
 
-#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![cfg(test)]
 
 mod adversity;
 mod brain;
