@@ -16,10 +16,16 @@ pub(crate) struct Planner {
     pub(crate) plan: fn(&Observed, Timestamp) -> real::Plan,
     pub(crate) fold: fn(Observed, real::Came) -> Observed,
     pub(crate) revised: fn(&Observed, &real::Change) -> real::Record,
+    /// The line that targets are written from.
+    pub(crate) live: fn(&Observed) -> Option<real::Live>,
 }
 
 impl Planner {
-    pub(crate) const PRODUCTION: Self = Self { plan: real::plan, fold: real::fold, revised: real::revised };
+    pub(crate) const PRODUCTION: Self = Self { plan: real::plan, fold: real::fold, revised: real::revised, live };
+}
+
+fn live(seen: &Observed) -> Option<real::Live> {
+    seen.record()?.live.clone()
 }
 
 /// The planner, and what it has answered so far.
@@ -116,6 +122,11 @@ impl Brain {
         (forgetful, reading)
     }
 
+    /// What a write of the target puts into it.
+    fn written(&self, observed: &Observed) -> Option<u8> {
+        self.codec.content(observed, &(self.planner.live)(observed)?)
+    }
+
     fn small_plan(&self, seen: &Seen, observed: &Observed, plan: real::Plan) -> Plan {
         let act = match plan {
             real::Plan::Act(act) => act,
@@ -126,7 +137,7 @@ impl Brain {
             real::Act::Look => Act::Look,
             real::Act::TryTarget(name) => Act::TryTarget(codec::name_of(name.as_str())),
             real::Act::WriteTarget(name) => {
-                Act::WriteTarget { name: codec::name_of(name.as_str()), content: self.codec.content(observed).expect("something to write") }
+                Act::WriteTarget { name: codec::name_of(name.as_str()), content: self.written(observed).expect("something to write") }
             }
             real::Act::DeleteTarget(name) => Act::DeleteTarget(codec::name_of(name.as_str())),
             real::Act::SaveLedger(change) => {

@@ -15,6 +15,7 @@
 
 mod adversity;
 mod brain;
+mod breakages;
 mod canon;
 mod codec;
 mod commit;

@@ -50,7 +50,7 @@ impl Model {
         pass.phase = Phase::Poised;
         match self.brain.plan(&pass.seen) {
             Plan::Rest(rest) => return self.rest(state, replica, &pass, rest),
-            Plan::Act { lane: Some(lane), .. } if pass.permit != Some(lane) => {
+            Plan::Act { lane: Some(lane), .. } if pass.permit != Some(lane) && !self.laws.switches.keeps_sights_while_waiting => {
                 pass.permit = Some(lane);
                 pass.names |= names_seen(&pass.seen);
                 pass.seen = self.brain.fold(&pass.seen, Came::Waited);

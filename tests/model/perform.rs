@@ -113,6 +113,9 @@ impl Model {
             Outcome::Late if is_current => state.world.late = Some(Late { write, is_current, until: REQUEST_TIMEOUT }),
             _ => {}
         }
+        if pass.seen.hand.refresh_token().is_some() && self.laws.switches.takes_silence_for_failure {
+            return self.came(state, replica, Came::Denied(Refused::Ledger));
+        }
         let has_intent = pass.seen.record().is_some_and(|record| record.intent.is_some_and(|intent| intent.stamp == Stamp::Mine));
         let may_have_intent = has_intent || matches!(act, Act::SaveLedger { change: Change::IntendIssue | Change::IntendRefresh, .. });
         if pass.seen.hand != Hand::Nothing && self.laws.reads_back && matches!(act, Act::SaveLedger { .. }) {

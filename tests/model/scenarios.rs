@@ -103,7 +103,7 @@ fn live(expires_at: Time) -> World {
     world
 }
 
-const fn budget(time: u8, faults: u8, edits: u8) -> Budget {
+pub(crate) const fn budget(time: u8, faults: u8, edits: u8) -> Budget {
     Budget { time, faults, edits, kills: 0 }
 }
 
