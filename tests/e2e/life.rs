@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -141,7 +141,7 @@ impl Reader {
             while stopped.run_until_cancelled(ticks.tick()).await.is_some() {
                 let secret = secrets.get(target).await?;
                 let value = secret.data.and_then(|mut data| data.remove("accessToken")).context("a target without a token")?;
-                lock(&into).push((String::from_utf8(value.0)?, UnixMillis::from(SystemTime::now())));
+                lock(&into).push((String::from_utf8(value.0)?, UnixMillis::now()));
             }
             Ok(())
         });

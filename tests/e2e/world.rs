@@ -390,11 +390,6 @@ pub(crate) fn short_lived(switches: &mut Switches) {
     (switches.token_form, switches.lifetime) = (TokenForm::Jwt, Duration::from_secs(12));
 }
 
-/// Milliseconds since 1970, as the sandbox counts.
-pub(crate) fn now_millis() -> i64 {
-    revoiceit_operator::runtime::clock::now().as_millisecond()
-}
-
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
