@@ -371,7 +371,8 @@ pub(crate) fn now_millis() -> i64 {
     revoiceit_operator::runtime::clock::now().as_millisecond()
 }
 
-fn merge(into: &mut Value, from: Value) {
+/// Puts one JSON into another; objects become one.
+pub(crate) fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
