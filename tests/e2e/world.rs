@@ -390,7 +390,8 @@ pub(crate) fn short_lived(switches: &mut Switches) {
     (switches.token_form, switches.lifetime) = (TokenForm::Jwt, Duration::from_secs(12));
 }
 
-fn merge(into: &mut Value, from: Value) {
+/// Puts one JSON into another; objects become one.
+pub(crate) fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
