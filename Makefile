@@ -41,7 +41,6 @@ lint: ## Checks format, lints, dependencies and generated files
 	cargo deny --locked check bans licenses sources
 	cargo test --locked --quiet --test generated
 	cd tests/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)"
-	cd tests/cluster && CGO_ENABLED=0 go vet -trimpath -buildvcs=false .
 
 .PHONY: fmt
 fmt: ## Formats the code

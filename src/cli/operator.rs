@@ -1,6 +1,6 @@
 //! What `run` puts together: clients, watches, election, the serving of the queue, and their end.
 
-use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Namespace};
@@ -154,7 +154,8 @@ async fn home(client: &kube::Client, name: &str, stop: &CancellationToken) -> an
 fn watch(args: &RunArgs, tasks: &mut Tasks, readiness: &Readiness, client: &kube::Client, watched: &Arc<Watched>) -> CancellationToken {
     let namespaces: Vec<Option<String>> = match args.namespace.as_slice() {
         [] => vec![None],
-        some => some.iter().cloned().map(Some).collect(),
+        // Each once: two watches of one namespace would take each other's listings for their own.
+        some => BTreeSet::from_iter(some).into_iter().cloned().map(Some).collect(),
     };
     let mut resources = Vec::new();
     let mut all = Vec::new();
@@ -187,7 +188,7 @@ fn watch(args: &RunArgs, tasks: &mut Tasks, readiness: &Readiness, client: &kube
             synced.cancelled().await;
         }
         done.cancel();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     all_synced
 }

@@ -29,7 +29,7 @@ pub struct RunArgs {
     /// How many calls the Revoiceit API may get at once after a pause. From 1 to 10000.
     #[arg(help_heading = "Revoiceit API", long, env = "REVOICEIT_API_BURST", value_name = "NUMBER", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000))]
     pub api_burst: u32,
-    /// How many calls to the Revoiceit API may wait for their answer at a time. Issues take at most half of them, revocations at most a quarter. From 4 to 256.
+    /// How many calls to the Revoiceit API may wait for their answer at a time. Issues take at most half of them, revocations a quarter, refreshes three quarters. From 4 to 256.
     #[arg(help_heading = "Revoiceit API", long, env = "REVOICEIT_API_IN_FLIGHT", value_name = "NUMBER", default_value = "16", value_parser = value_parser!(u32).range(4..=256))]
     pub api_in_flight: u32,
     /// How long a call to the Revoiceit API may take as a whole. From 100ms to 30s.

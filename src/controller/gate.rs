@@ -1,7 +1,8 @@
 //! One queue for all calls to Revoiceit, ordered by deadline.
 //!
-//! A call leaves it when the bucket has a token and a place is free. Issues hold at most half of the places and revocations a quarter, so that an
-//! endpoint that hangs starves no other. The core is pure, with the time as an argument; the shell around it wakes who is let through.
+//! A call leaves it when the bucket has a token and a place is free. Issues hold at most half of the places, revocations a quarter and refreshes
+//! three quarters, so that an endpoint that hangs starves no other. The core is pure, with the time as an argument; the shell around it wakes who
+//! is let through.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +34,7 @@ impl Limits {
     fn places(self, lane: Lane) -> u32 {
         match lane {
             Lane::Issue => (self.in_flight / 2).max(1),
-            Lane::Refresh => self.in_flight.max(1),
+            Lane::Refresh => (self.in_flight - self.in_flight / 4).max(1),
             Lane::Revoke => (self.in_flight / 4).max(1),
         }
     }
@@ -46,7 +47,8 @@ type Place = (Timestamp, u64);
 #[derive(Debug)]
 struct Core<W> {
     limits: Limits,
-    waiting: BTreeMap<Place, (Lane, W)>,
+    /// By lane, so that one that is full is passed over at once, however many wait in it.
+    waiting: [BTreeMap<Place, W>; 3],
     held: [u32; 3],
     arrivals: u64,
     /// Tokens in the bucket at `filled_at`. A fraction is a token that is not there yet.
@@ -59,7 +61,7 @@ impl<W> Core<W> {
     fn new(limits: Limits, now: Instant) -> Self {
         Self {
             limits,
-            waiting: BTreeMap::new(),
+            waiting: std::array::from_fn(|_| BTreeMap::new()),
             held: [0; 3],
             arrivals: 0,
             tokens: f64::from(limits.burst),
@@ -71,7 +73,7 @@ impl<W> Core<W> {
     fn arrive(&mut self, deadline: Timestamp, lane: Lane, waker: W) -> Place {
         self.arrivals += 1;
         let place = (deadline, self.arrivals);
-        self.waiting.insert(place, (lane, waker));
+        self.waiting[index(lane)].insert(place, waker);
         place
     }
 
@@ -82,9 +84,10 @@ impl<W> Core<W> {
         {
             return None;
         }
-        let has_place = |lane: Lane| self.held[index(lane)] < self.limits.places(lane);
-        let place = *self.waiting.iter().find(|(_, (lane, _))| has_place(*lane))?.0;
-        let (lane, waker) = self.waiting.remove(&place)?;
+        let open = LANES.into_iter().filter(|lane| self.held[index(*lane)] < self.limits.places(*lane));
+        let (_, lane) =
+            open.filter_map(|lane| Some((*self.waiting[index(lane)].first_key_value()?.0, lane))).min_by_key(|(place, _)| *place)?;
+        let (_, waker) = self.waiting[index(lane)].pop_first()?;
         self.tokens -= 1.0;
         self.held[index(lane)] += 1;
         Some((lane, waker))
@@ -98,7 +101,7 @@ impl<W> Core<W> {
 
     /// When somebody may be let through whom only time keeps.
     fn opens_at(&self) -> Option<Instant> {
-        if self.waiting.is_empty() {
+        if self.waiting.iter().all(BTreeMap::is_empty) {
             return None;
         }
         let missing = (1.0 - self.tokens).max(0.0) / f64::from(self.limits.qps);
@@ -115,6 +118,8 @@ impl<W> Core<W> {
         self.closed_until = Some(self.closed_until.map_or(until, |closed| closed.max(until)));
     }
 }
+
+const LANES: [Lane; 3] = [Lane::Issue, Lane::Refresh, Lane::Revoke];
 
 fn index(lane: Lane) -> usize {
     match lane {
@@ -153,7 +158,7 @@ impl Gate {
     pub async fn wait(&self, deadline: Timestamp, lane: Lane) -> Permit {
         let (sender, receiver) = oneshot::channel();
         let place = self.lock().core.arrive(deadline, lane, sender);
-        let _leaves = Leaves { gate: self, place };
+        let _leaves = Leaves { gate: self, lane, place };
         self.admit();
         receiver.await.unwrap_or_else(|_| unreachable!("a waiter is dropped only by itself"))
     }
@@ -165,7 +170,7 @@ impl Gate {
 
     /// How many calls wait in this lane.
     pub fn depth(&self, lane: Lane) -> usize {
-        self.lock().core.waiting.values().filter(|(waits_in, _)| *waits_in == lane).count()
+        self.lock().core.waiting[index(lane)].len()
     }
 
     fn admit(&self) {
@@ -208,13 +213,14 @@ impl Drop for Permit {
 
 struct Leaves<'a> {
     gate: &'a Gate,
+    lane: Lane,
     place: Place,
 }
 
 impl Drop for Leaves<'_> {
     fn drop(&mut self) {
         // Dropping the waker may drop a permit, which takes the lock.
-        let left = self.gate.lock().core.waiting.remove(&self.place);
+        let left = self.gate.lock().core.waiting[index(self.lane)].remove(&self.place);
         drop(left);
     }
 }
@@ -267,11 +273,25 @@ mod tests {
             core.arrive(at(0), Lane::Revoke, "revoke");
         }
         core.arrive(at(99), Lane::Refresh, "refresh");
+        assert_eq!(core.waiting.each_ref().map(BTreeMap::len), [20, 1, 20]);
         let mut served = order(&mut core, now);
         served.sort_unstable();
         assert_eq!(served, ["issue", "issue", "issue", "issue", "refresh", "revoke", "revoke"]);
         core.leave(Lane::Revoke);
         assert_eq!(order(&mut core, now), ["revoke"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refreshes_that_hang_leave_places_to_the_others() {
+        let now = Instant::now();
+        let mut core = Core::new(Limits { qps: 1000, burst: 1000, in_flight: 8 }, now);
+        for _ in 0..20 {
+            core.arrive(at(0), Lane::Refresh, "refresh");
+        }
+        assert_eq!(order(&mut core, now), ["refresh"; 6]);
+        core.arrive(at(99), Lane::Revoke, "revoke");
+        core.arrive(at(98), Lane::Issue, "issue");
+        assert_eq!(order(&mut core, now), ["issue", "revoke"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,7 +36,8 @@ struct Inner {
     /// The resources that name each Secret, as credentials or as target, and what is known of it.
     secrets: HashMap<SecretKey, Named>,
     own: Own,
-    /// What has been seen of a listing that is not complete: UIDs of resources, keys of Secrets.
+    /// What has been seen of a listing that is not complete: UIDs of resources, keys of Secrets. Also keys that the listing tells nothing of,
+    /// since they were named, written or read after it began.
     listed: HashMap<Scope, HashSet<String>>,
 }
 
@@ -123,10 +124,12 @@ impl Watched {
 
     /// A GET told what the watch could not.
     pub(super) fn read_secret(&self, namespace: &str, name: &str, seen: Seen) {
-        if let Some(named) = self.lock().secrets.get_mut(&key(namespace, name))
+        let (mut inner, key) = (self.lock(), key(namespace, name));
+        if let Some(named) = inner.secrets.get_mut(&key)
             && named.version == Seen::Unknown
         {
             named.version = seen;
+            inner.not_in_listings(&key);
         }
     }
 
@@ -135,8 +138,10 @@ impl Watched {
         let mut inner = self.lock();
         let version: Arc<str> = version.into();
         inner.own.add(version.clone());
-        if let Some(named) = inner.secrets.get_mut(&key(namespace, name)) {
+        let key = key(namespace, name);
+        if let Some(named) = inner.secrets.get_mut(&key) {
             named.version = Seen::At(version);
+            inner.not_in_listings(&key);
         }
     }
 
@@ -213,9 +218,12 @@ impl Watched {
             None => Arc::new(ResourceId { namespace, name: object.name_any(), uid: uid.clone() }),
         };
         let names = named(&object, &id.namespace);
-        inner.refer(&uid, &names);
+        let names_others = inner.refer(&uid, &names);
         inner.resources.insert(uid, Known { id: id.clone(), object: Arc::new(object), names });
-        if !inner.own.versions.contains(version.as_str()) {
+        if names_others {
+            // What happened to a Secret before it was named was not heard.
+            self.wake(id, Happened::Other);
+        } else if !inner.own.versions.contains(version.as_str()) {
             self.wake(id, Happened::Written(version.into()));
         }
     }
@@ -232,12 +240,11 @@ impl Watched {
         if named.version == seen {
             return;
         }
-        let was_unknown = std::mem::replace(&mut named.version, seen.clone()) == Seen::Unknown;
+        named.version = seen.clone();
         let happened = match seen {
             Seen::At(version) if inner.own.versions.contains(&version) => return,
             Seen::At(version) => Happened::Written(version),
-            // What nobody knew of has not gone; who needed it has looked for itself.
-            Seen::Absent if was_unknown => return,
+            // Also if no event had told of it: a pass may have read it there, found it foreign, and wait for its end.
             Seen::Absent | Seen::Unknown => Happened::Other,
         };
         for known in named.by.iter().filter_map(|uid| inner.resources.get(uid)) {
@@ -256,8 +263,8 @@ impl Watched {
 }
 
 impl Inner {
-    /// The resource names these Secrets, and no others any more.
-    fn refer(&mut self, uid: &str, names: &[SecretKey]) {
+    /// The resource names these Secrets, and no others any more. Whether there is one among them that it did not name before.
+    fn refer(&mut self, uid: &str, names: &[SecretKey]) -> bool {
         let before = self.resources.get(uid).map(|known| known.names.clone()).unwrap_or_default();
         for key in before.iter().filter(|key| !names.contains(key)) {
             if let Some(named) = self.secrets.get_mut(key) {
@@ -268,7 +275,18 @@ impl Inner {
             }
         }
         for key in names {
+            if !self.secrets.contains_key(key) {
+                self.not_in_listings(key);
+            }
             self.secrets.entry(key.clone()).or_default().by.insert(uid.to_owned());
+        }
+        names.iter().any(|key| !before.contains(key))
+    }
+
+    /// A listing that is under way may have been made, or have passed this Secret, before: it is no proof of its absence.
+    fn not_in_listings(&mut self, key: &SecretKey) {
+        for (_, listed) in self.listed.iter_mut().filter(|(scope, _)| scope.of_secrets && scope.covers(&key.0)) {
+            listed.insert(joined(key));
         }
     }
 }
@@ -349,6 +367,15 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_secret_that_was_there_before_its_name_was_known_wakes_too() {
+        let (watched, mut wakes) = with_two();
+        watched.on_resource(&ALL(false), Event::Apply(credential("c", "11")));
+        assert_eq!(woken(&mut wakes), ["c"]);
+        watched.on_secret(&ALL(true), Event::Delete(secret("c-token", "12")));
+        assert_eq!(woken(&mut wakes), ["c"]);
+    }
+
+    #[test]
     fn a_listing_that_says_nothing_new_wakes_nobody() {
         let (watched, mut wakes) = with_two();
         watched.on_resource(&ALL(false), Event::Init);
@@ -398,6 +425,56 @@ mod tests {
         assert_eq!(woken(&mut wakes), ["c", "c"]);
         assert!(!watched.lock().secrets.contains_key(&key("ns", "c-token")));
         assert!(watched.lock().secrets.contains_key(&key("ns", "client")));
+    }
+
+    #[test]
+    fn a_listing_is_no_proof_against_what_came_up_after_it_began() {
+        let (watched, mut wakes) = with_two();
+        watched.on_secret(&ALL(true), Event::Init);
+        watched.on_secret(&ALL(true), Event::InitApply(secret("client", "2")));
+        // Its Secrets were passed over as strangers, or exist only since the server made the list.
+        watched.on_resource(&ALL(false), Event::Apply(credential("c", "14")));
+        watched.read_secret("ns", "c-token", Seen::At("13".into()));
+        watched.wrote_secret("ns", "b-token", "15");
+        woken(&mut wakes);
+        watched.on_secret(&ALL(true), Event::InitDone);
+        assert_eq!(woken(&mut wakes), [""; 0]);
+        assert_eq!((watched.secret("ns", "c-token"), watched.secret("ns", "b-token")), (Seen::At("13".into()), Seen::At("15".into())));
+    }
+
+    #[test]
+    fn a_secret_that_is_named_for_the_first_time_by_an_own_write_is_looked_at() {
+        let (watched, mut wakes) = with_two();
+        let mut edited = credential("a", "16");
+        edited.0.as_mut().expect("readable").spec.credentials_secret_ref.name = "other".into();
+        watched.wrote_resource("16");
+        watched.on_resource(&ALL(false), Event::Apply(edited));
+        assert_eq!(woken(&mut wakes), ["a"]);
+    }
+
+    #[test]
+    fn a_listing_that_is_begun_anew_forgets_what_the_first_one_saw() {
+        let (watched, mut wakes) = with_two();
+        watched.on_secret(&ALL(true), Event::Init);
+        watched.on_secret(&ALL(true), Event::InitApply(secret("client", "2")));
+        watched.on_secret(&ALL(true), Event::Init);
+        watched.on_secret(&ALL(true), Event::InitDone);
+        assert_eq!(woken(&mut wakes), ["a", "b"]);
+        assert_eq!(watched.secret("ns", "client"), Seen::Absent);
+    }
+
+    #[test]
+    fn a_namespaces_listing_says_nothing_of_another_namespace() {
+        let (watched, mut wakes) = with_two();
+        let other = |of_secrets| Scope { of_secrets, namespace: Some("other".into()) };
+        for scope in [other(false), other(true)] {
+            watched.on_resource(&scope, Event::Init);
+            watched.on_resource(&scope, Event::InitDone);
+            watched.on_secret(&scope, Event::Init);
+            watched.on_secret(&scope, Event::InitDone);
+        }
+        assert_eq!(woken(&mut wakes), [""; 0]);
+        assert!(watched.resource("a").is_some());
     }
 
     #[test]

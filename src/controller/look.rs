@@ -54,7 +54,9 @@ pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<
 /// one that was not read, all is read again.
 pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Look, Error> {
     let mut wanted_names: BTreeSet<Name> = seen.targets.keys().cloned().collect();
-    if let Some(Ok(cached)) = cx.watched.resource(&seen.id.uid).map(|cached| cached.0.clone()) {
+    if let Some(cached) = cx.watched.resource(&seen.id.uid)
+        && let Ok(cached) = &cached.0
+    {
         wanted_names.insert(Name::new(&cached.spec.target.name));
     }
     let finalizer_seen = seen.finalizer_seen || seen.claim() == Claim::Ours;
@@ -96,7 +98,12 @@ async fn read_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: Name, targ
         return Ok(());
     }
     let read = get(&cx.secrets(&seen.id.namespace), name.as_str()).await.map_err(Error::ReadTarget)?;
-    targets.insert(name, read.map_or(Target::Absent, |secret| classify::target(secret, &seen.id)));
+    let writer = read.as_ref().and_then(|secret| secret.last_writer()).filter(|writer| *writer != names::OPERATOR).map(str::to_owned);
+    let target = read.map_or(Target::Absent, |secret| classify::target(secret, &seen.id));
+    if let (Target::Ours { .. }, Some(writer)) = (&target, writer) {
+        cx.repairs.written_by(&seen.id.uid, &writer, clock::now());
+    }
+    targets.insert(name, target);
     Ok(())
 }
 
@@ -159,7 +166,7 @@ async fn read_source<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Source
         }
     }
     let read = get(&cx.secrets(&seen.id.namespace), &reference.name).await.map_err(Error::ReadCredentials)?;
-    let version = read.as_ref().and_then(|secret| secret.resource_version());
+    let version = read.as_ref().and_then(ResourceExt::resource_version);
     cx.watched.read_secret(&seen.id.namespace, &reference.name, version.map_or(Seen::Absent, |version| Seen::At(version.into())));
     Ok(read.map_or(Source::Missing, |secret| classify::source(secret, &reference.client_id_key, &reference.client_secret_key)))
 }

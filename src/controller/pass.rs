@@ -36,7 +36,8 @@ const HOLD_MAX: Duration = Duration::from_secs(15);
 /// An error is trouble with reaching the Kubernetes API and nothing else; the record is unchanged by it. While Revoiceit's answer is in hand
 /// the pass does not end: the save is tried until it is in. If the process dies before that, the intent tells of it.
 ///
-/// `stop` ends the pass only where nothing is lost by it: while it waits for a permit, and between two acts when nothing is in hand.
+/// `stop` ends the pass only where nothing is lost by it: while it waits for a permit, and between two acts before it has sent a call. What
+/// was answered is delivered and told as ever: by that the next leader learns of it, which would otherwise wait until the intent has run out.
 pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &mut Slot, stop: &CancellationToken) -> Result<Until, Error> {
     let mut seen = Observed::begin(id, stamp(), cx.policy.clone(), cx.place.clone());
     if let Some(glance) = look::glance(cx, &seen).await? {
@@ -47,10 +48,10 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
     // When the token ends that a new one takes the place of.
     let mut ends_at = None;
     loop {
-        if stop.is_cancelled() && !holds_on(&seen) {
-            return Ok(Until::At(clock::now()));
-        }
         let now = clock::now();
+        if stop.is_cancelled() && seen.spent.calls == 0 && !holds_on(&seen) {
+            return Ok(Until::At(now));
+        }
         let act = match plan(&seen, now) {
             Plan::Rest(rest) => return Ok(finish(cx, &seen, rest).await),
             Plan::Act(act) => act,
@@ -64,7 +65,7 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
                 // Who waits for Revoiceit does not keep others from talking to Kubernetes.
                 permit = slot.parked(wait(cx, deadline, lane, may_stop.then_some(stop))).await.map(|granted| (granted, lane));
                 if permit.is_none() {
-                    continue;
+                    return Ok(Until::At(now));
                 }
                 Act::Look
             }
@@ -72,7 +73,9 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
             _ => act,
         };
         tracing::debug!(?act, "act");
-        let came = match perform(cx, &act, &seen).await {
+        // Nor does who waits for Revoiceit's answer.
+        let performing = perform(cx, &act, &seen);
+        let came = match if act.is_call() { slot.parked(performing).await } else { performing.await } {
             Ok(came) => came,
             Err(error) if holds_on(&seen) => {
                 tracing::warn!(error = %error.told(), "kept in hand until it can be saved");

@@ -134,8 +134,11 @@ async fn write_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: &Name) ->
     match put(cx, seen, name, target, secret, false).await {
         Ok(written) => {
             let is_new_token = seen.spent.calls > 0;
-            if !is_new_token && matches!(target, Target::Ours { .. }) {
-                cx.repairs.repaired(&seen.id.uid, clock::now());
+            if !is_new_token
+                && matches!(target, Target::Ours { .. })
+                && let Some(writer) = cx.repairs.repaired(&seen.id.uid, clock::now())
+            {
+                tracing::warn!(secret = %name, writer, "somebody else wrote the target last: it is made again what it should be");
             }
             tracing::info!(secret = %name, revision = live.revision, expires_at = %live.expires_at, new_token = is_new_token, "target written");
             Ok(Came::Saw(Sight::Target(name.clone(), classify::target(written, &seen.id))))

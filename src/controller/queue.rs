@@ -1,7 +1,8 @@
 //! Which resources are due, which are being worked on, and which wait for their time.
 //!
 //! Pure: the time is an argument. Times are those of the wall clock, looked at again and again, so that a machine that slept is late by a tick and
-//! not by its sleep. A key is worked on once at a time; what happens to it meanwhile makes it due again at the end.
+//! not by its sleep. A clock that was set back is noticed too, and makes everything due: what a pass said of its next one was said by a clock
+//! that was wrong. A key is worked on once at a time; what happens to it meanwhile makes it due again at the end.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,6 +19,9 @@ const TROUBLE: Duration = Duration::from_secs(1);
 /// The longest pause after trouble.
 const TROUBLE_MAX: Duration = Duration::from_secs(60);
 
+/// A clock that went back by more than this was set back.
+const SET_BACK: Duration = Duration::from_secs(60);
+
 /// More than this may happen during a pass and is not told apart.
 const MEANWHILE: usize = 32;
 
@@ -30,6 +34,8 @@ pub(super) struct Queue {
     keys: HashMap<Uid, Entry>,
     /// Of the keys that are not being worked on.
     due: BTreeSet<(Timestamp, Uid)>,
+    /// When it was last looked at.
+    looked_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -81,6 +87,10 @@ impl Queue {
 
     /// The key that has been due longest, now being worked on.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<Arc<ResourceId>> {
+        if planner::after(now, SET_BACK) < self.looked_at {
+            self.all_due(now);
+        }
+        self.looked_at = now;
         let (at, uid) = self.due.first()?.clone();
         if at > now {
             return None;
@@ -89,6 +99,15 @@ impl Queue {
         let entry = self.keys.get_mut(&uid)?;
         entry.state = State::Running(Vec::new());
         Some(entry.id.clone())
+    }
+
+    fn all_due(&mut self, now: Timestamp) {
+        for (_, uid) in std::mem::take(&mut self.due) {
+            if let Some(entry) = self.keys.get_mut(&uid) {
+                entry.state = State::Due(now);
+                self.due.insert((now, uid));
+            }
+        }
     }
 
     /// The pass of the key ended, and says when the next one is due. What happened meanwhile counts unless the pass did it.
@@ -245,5 +264,30 @@ mod tests {
         }
         assert_eq!(next(&mut queue, 1_000_000).as_deref(), Some("a"));
         assert_eq!(next(&mut queue, 1_000_000).as_deref(), Some("b"));
+    }
+    #[test]
+    fn a_clock_that_was_set_back_makes_everything_due() {
+        let mut queue = Queue::default();
+        for uid in ["a", "b"] {
+            queue.wake(&id(uid), Happened::Other, at(10_000));
+            next(&mut queue, 10_000);
+            queue.ended(uid, Until::At(at(12_000)), |_| false, at(10_000));
+        }
+        assert_eq!(next(&mut queue, 9_940), None, "a minute is a correction");
+        assert_eq!(next(&mut queue, 9_000).as_deref(), Some("a"));
+        queue.ended("a", Until::At(at(11_000)), |_| false, at(9_000));
+        assert_eq!(next(&mut queue, 9_001).as_deref(), Some("b"));
+        queue.ended("b", Until::At(at(11_000)), |_| false, at(9_001));
+        assert_eq!(next(&mut queue, 10_999), None);
+    }
+
+    #[test]
+    fn trouble_during_which_something_happened_still_waits_for_its_pause() {
+        let mut queue = Queue::default();
+        queue.wake(&id("a"), Happened::Other, at(0));
+        next(&mut queue, 0);
+        queue.wake(&id("a"), Happened::Other, at(0));
+        queue.troubled("a", Some(Duration::from_secs(3600)), at(0));
+        assert_eq!(queue.waiting().collect::<Vec<_>>(), [at(60)], "and whatever is asked for, a minute at most");
     }
 }

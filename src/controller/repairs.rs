@@ -11,10 +11,17 @@ const QUARREL: Duration = Duration::from_secs(10 * 60);
 /// So many repairs are made at once: a person who edits twice is no quarrel.
 const FREE: u32 = 3;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Quarrel {
     last: Timestamp,
     repairs: u32,
+    with: Option<String>,
+}
+
+impl Quarrel {
+    fn begun(now: Timestamp) -> Self {
+        Self { last: now, repairs: 0, with: None }
+    }
 }
 
 /// The latest repairs of each resource's target.
@@ -22,17 +29,24 @@ struct Quarrel {
 pub struct Repairs(Mutex<HashMap<String, Quarrel>>);
 
 impl Repairs {
-    /// The target was written over what somebody else had made of it.
-    pub(super) fn repaired(&self, uid: &str, now: Timestamp) {
+    /// The target was last written by this field manager, which is not the operator's.
+    pub(super) fn written_by(&self, uid: &str, manager: &str, now: Timestamp) {
+        self.lock().entry(uid.to_owned()).or_insert_with(|| Quarrel::begun(now)).with = Some(manager.to_owned());
+    }
+
+    /// The target was written over what somebody else had made of it: by whom, as far as that is known.
+    pub(super) fn repaired(&self, uid: &str, now: Timestamp) -> Option<String> {
         let mut quarrels = self.lock();
-        let quarrel = quarrels.entry(uid.to_owned()).or_insert(Quarrel { last: now, repairs: 0 });
+        let quarrel = quarrels.entry(uid.to_owned()).or_insert_with(|| Quarrel::begun(now));
         let is_another = planner::after(quarrel.last, QUARREL) < now;
-        *quarrel = Quarrel { last: now, repairs: if is_another { 1 } else { quarrel.repairs + 1 } };
+        quarrel.repairs = if is_another { 1 } else { quarrel.repairs + 1 };
+        quarrel.last = now;
+        quarrel.with.take()
     }
 
     /// Until when the target is left alone: 5 s after the fourth repair, doubling, 5 min at most.
     pub(super) fn not_before(&self, uid: &str, policy: &Policy) -> Option<Timestamp> {
-        let quarrel = *self.lock().get(uid)?;
+        let quarrel = self.lock().get(uid)?.clone();
         let doublings = quarrel.repairs.checked_sub(FREE + 1)?.min(16);
         Some(planner::after(quarrel.last, (policy.retry_min * 2_u32.pow(doublings)).min(policy.retry_max)))
     }
@@ -65,5 +79,12 @@ mod tests {
         }
         repairs.repaired("u", at(1219));
         assert_eq!(repairs.not_before("u", &policy), None);
+    }
+    #[test]
+    fn who_changed_the_target_is_told_once() {
+        let repairs = Repairs::default();
+        repairs.written_by("u", "argocd", Timestamp::UNIX_EPOCH);
+        assert_eq!(repairs.repaired("u", Timestamp::UNIX_EPOCH).as_deref(), Some("argocd"));
+        assert_eq!(repairs.repaired("u", Timestamp::UNIX_EPOCH), None);
     }
 }

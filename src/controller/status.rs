@@ -100,7 +100,8 @@ mod tests {
         let mut names: Vec<&str> =
             schema.get("properties").and_then(Value::as_object).expect("an object").keys().map(String::as_str).collect();
         let mut fields = FIELDS.to_vec();
-        (names.sort_unstable(), fields.sort_unstable());
+        names.sort_unstable();
+        fields.sort_unstable();
         assert_eq!(names, fields);
     }
 }

@@ -4,18 +4,20 @@
 //! the status of a custom resource. One such object makes every LIST and every watch of its kind fail, for everybody. So nothing is read but
 //! through [`Tolerant`], which reads what it can and never fails.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
+use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use zeroize::Zeroize;
 
 /// An object, or what of its metadata can be read. Never an error.
 ///
-/// `managedFields` is dropped: nothing is decided from it, and it is a third of what a list weighs.
-#[derive(Clone, Debug)]
-pub struct Tolerant<K>(pub Result<K, Invalid>);
+/// `managedFields` is dropped: nothing is decided from it, and it is a third of what a list weighs. Only who wrote last is kept.
+#[derive(Clone)]
+pub struct Tolerant<K>(pub Result<K, Box<Invalid>>, Option<String>);
 
 /// An object that cannot be understood. Why is not kept: the words of such an error quote the values.
 #[derive(Clone, Debug, Default)]
@@ -24,43 +26,90 @@ pub struct Invalid {
     pub metadata: ObjectMeta,
 }
 
+impl<K> Tolerant<K> {
+    /// The field manager that wrote the object last, as far as its `managedFields` can be read. Who writes chooses this name.
+    pub(super) fn last_writer(&self) -> Option<&str> {
+        self.1.as_deref()
+    }
+}
+
 impl From<Secret> for Tolerant<Secret> {
     fn from(secret: Secret) -> Self {
-        Self(Ok(secret))
+        Self(Ok(secret), None)
+    }
+}
+
+/// By name alone: the object may be a Secret, whose own `Debug` shows what is in it.
+impl<K: Resource> fmt::Debug for Tolerant<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meta = self.meta();
+        write!(f, "{}/{}", meta.namespace.as_deref().unwrap_or_default(), self.name_any())
     }
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Tolerant<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut object = Value::deserialize(deserializer)?;
-        if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-            metadata.remove("managedFields");
-        }
-        if let Ok(read) = K::deserialize(&object) {
-            return Ok(Self(Ok(read)));
-        }
-        // A status is ours to write: a broken one is as good as none.
-        if object.as_object_mut().is_some_and(|fields| fields.remove("status").is_some())
-            && let Ok(read) = K::deserialize(&object)
-        {
-            return Ok(Self(Ok(read)));
-        }
-        Ok(Self(Err(Invalid { metadata: metadata(object.get("metadata")) })))
+        let managers = object.get_mut("metadata").and_then(Value::as_object_mut).and_then(|metadata| metadata.remove("managedFields"));
+        let read = read(&mut object);
+        // The object that was read has copies of its own.
+        wipe(&mut object);
+        Ok(Self(read, managers.as_ref().and_then(last_writer)))
     }
 }
 
-/// As much of the metadata as can be read.
-fn metadata(value: Option<&Value>) -> ObjectMeta {
-    let Some(Value::Object(fields)) = value else { return ObjectMeta::default() };
-    if let Ok(whole) = ObjectMeta::deserialize(&Value::Object(fields.clone())) {
-        return whole;
+fn read<K: DeserializeOwned>(object: &mut Value) -> Result<K, Box<Invalid>> {
+    if let Ok(read) = K::deserialize(&*object) {
+        return Ok(read);
     }
-    let readable = fields.iter().filter(|(name, value)| {
-        let alone = Value::Object([((*name).clone(), (*value).clone())].into_iter().collect());
-        ObjectMeta::deserialize(&alone).is_ok()
-    });
-    let readable = Value::Object(readable.map(|(name, value)| (name.clone(), value.clone())).collect());
-    ObjectMeta::deserialize(&readable).unwrap_or_default()
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        mend(metadata);
+        if let Ok(read) = K::deserialize(&*object) {
+            return Ok(read);
+        }
+    }
+    // A status is ours to write: a broken one is as good as none.
+    if object.as_object_mut().is_some_and(|fields| fields.remove("status").is_some())
+        && let Ok(read) = K::deserialize(&*object)
+    {
+        return Ok(read);
+    }
+    let metadata = object.get("metadata").and_then(|metadata| ObjectMeta::deserialize(metadata).ok());
+    Err(Box::new(Invalid { metadata: metadata.unwrap_or_default() }))
+}
+
+/// Leaves what can be read of the metadata: each field for itself, and each entry of a list or a map.
+fn mend(metadata: &mut Map<String, Value>) {
+    let is_readable = |name: &str, value: &Value| ObjectMeta::deserialize(&json!({ name: value })).is_ok();
+    // Some time is better than none: what is being deleted must not look as if it were not. One long ago ends all waiting.
+    if metadata.get("deletionTimestamp").is_some_and(|time| !is_readable("deletionTimestamp", time)) {
+        metadata.insert("deletionTimestamp".to_owned(), json!(Timestamp::UNIX_EPOCH.to_string()));
+    }
+    for (name, value) in metadata.iter_mut() {
+        match value {
+            Value::Object(entries) => entries.retain(|key, value| is_readable(name, &json!({ key: value }))),
+            Value::Array(entries) => entries.retain(|entry| is_readable(name, &json!([entry]))),
+            Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
+        }
+    }
+    metadata.retain(|name, value| is_readable(name, value));
+}
+
+/// The manager of the newest entry. A time that cannot be read counts as the oldest.
+fn last_writer(managers: &Value) -> Option<String> {
+    let time = |entry: &Value| entry.get("time").and_then(Value::as_str).and_then(|time| time.parse::<Timestamp>().ok());
+    let named = managers.as_array()?.iter().filter_map(|entry| Some((time(entry), entry.get("manager")?.as_str()?)));
+    named.max().map(|(_, manager)| manager.to_owned())
+}
+
+/// Overwrites every string. kube's own buffer, from which it was read, is out of reach.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// For writes, which are of objects that were made here.
@@ -115,8 +164,7 @@ impl<K: Resource> Resource for Tolerant<K> {
 
 #[cfg(test)]
 mod tests {
-    use kube::{ResourceExt, api::PartialObjectMeta};
-    use serde_json::json;
+    use kube::api::PartialObjectMeta;
 
     use super::*;
     use crate::api::RevoiceitCredential;
@@ -154,6 +202,57 @@ mod tests {
     }
 
     #[test]
+    fn metadata_of_which_a_part_cannot_be_read_does_not_make_the_rest_unreadable() {
+        let mut object = credential();
+        object["metadata"]["creationTimestamp"] = json!(BEYOND);
+        object["metadata"]["annotations"] = json!({ "a": 1, "b": "2" });
+        object["metadata"]["finalizers"] = json!(["one", 2, { "three": 3 }]);
+        object["metadata"]["labels"] = json!("none");
+        let metadata = read::<RevoiceitCredential>(object).0.expect("readable").metadata;
+        assert_eq!((metadata.creation_timestamp, metadata.labels), (None, None));
+        assert_eq!(metadata.annotations, Some([("b".into(), "2".into())].into()));
+        assert_eq!(metadata.finalizers, Some(vec!["one".into()]));
+    }
+
+    #[test]
+    fn what_is_being_deleted_never_looks_as_if_it_were_not() {
+        let mut object = credential();
+        object["metadata"]["deletionTimestamp"] = json!(BEYOND);
+        let metadata = read::<RevoiceitCredential>(object).0.expect("readable").metadata;
+        assert_eq!(metadata.deletion_timestamp.map(|time| time.0), Some(Timestamp::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn the_last_writer_is_known_by_name_whatever_else_the_managed_fields_hold() {
+        let writer = |managers: Value| {
+            let object = json!({ "metadata": { "name": "s", "managedFields": managers } });
+            read::<Secret>(object).last_writer().map(str::to_owned)
+        };
+        let entry = |manager: &str, time: &str| json!({ "manager": manager, "time": time });
+        let (old, new) = (entry("helm", "2026-11-01T00:00:00Z"), entry("argocd", "2026-11-02T00:00:00Z"));
+        assert_eq!(writer(json!([new, old])).as_deref(), Some("argocd"));
+        assert_eq!(writer(json!([old, entry("x", BEYOND), new, { "time": 7 }, 7])).as_deref(), Some("argocd"));
+        assert_eq!(writer(json!([{ "manager": "x" }])).as_deref(), Some("x"));
+        assert_eq!((writer(json!([])), writer(json!("x"))), (None, None));
+    }
+
+    #[test]
+    fn nothing_of_a_secret_is_in_its_debug_text() {
+        let object = json!({ "metadata": { "name": "s", "namespace": "ns" }, "data": { "k": "aHVudGVyMg==" } });
+        assert_eq!(format!("{:?}", read::<Secret>(object)), "ns/s");
+        let broken = json!({ "metadata": { "name": "s", "namespace": "ns" }, "data": { "k": "not base64: hunter2" } });
+        let broken = read::<Secret>(broken);
+        assert_eq!(format!("{broken:?}, {:?}", broken.0.as_ref().err().map(|invalid| &invalid.metadata.name)), "ns/s, Some(Some(\"s\"))");
+    }
+
+    #[test]
+    fn the_copy_that_was_read_from_is_overwritten() {
+        let mut object = json!({ "data": { "k": "aHVudGVyMg==" }, "list": ["hunter2"], "number": 7 });
+        wipe(&mut object);
+        assert_eq!(object, json!({ "data": { "k": "" }, "list": [""], "number": 7 }));
+    }
+
+    #[test]
     fn of_an_object_that_is_not_understood_each_readable_field_of_the_metadata_is_kept() {
         let mut object = credential();
         object["spec"] = json!({ "of": "a later version" });
@@ -164,7 +263,7 @@ mod tests {
         assert_eq!(invalid.metadata.uid.as_deref(), Some("u"));
         assert_eq!(invalid.metadata.resource_version.as_deref(), Some("7"));
         assert_eq!(invalid.metadata.finalizers, Some(vec!["revoiceit.com/revoke".into()]));
-        assert_eq!((invalid.metadata.labels, invalid.metadata.creation_timestamp), (None, None));
+        assert_eq!((invalid.metadata.labels, invalid.metadata.creation_timestamp), (Some([].into()), None));
     }
 
     #[test]
@@ -175,6 +274,6 @@ mod tests {
 
     #[test]
     fn what_was_not_understood_is_not_written() {
-        assert!(serde_json::to_value(Tolerant::<Secret>(Err(Invalid::default()))).is_err());
+        assert!(serde_json::to_value(Tolerant::<Secret>(Err(Box::default()), None)).is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! The watches: one task for each kind and namespace, so that none that fails keeps another from being heard.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{future::ready, pin::pin, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -13,6 +13,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -24,6 +25,9 @@ use crate::{api::RevoiceitCredential, runtime::admin::Check};
 
 /// Secrets that can be neither credentials nor targets, and those that nobody but the operator has: left out by the server.
 const SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=revoiceit.com/ledger";
+
+/// The longest pause between two attempts. An API server that comes back is heard within seconds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// That a watch has seen all there is, for once at least.
 #[derive(Clone, Debug)]
@@ -85,53 +89,86 @@ fn event_of(event: Event<Tolerant<PartialObjectMeta<Secret>>>) -> Event<(String,
     }
 }
 
-async fn follow<K>(api: Api<K>, config: watcher::Config, kind: &'static str, synced: Synced, mut on: impl FnMut(Event<K>))
+/// How far a watch has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// A LIST is about to be sent, and may fail.
+    Begun,
+    /// An object was listed, or changed.
+    Heard,
+    /// The listing is complete.
+    Listed,
+}
+
+async fn follow<K>(api: Api<K>, config: watcher::Config, kind: &'static str, synced: Synced, mut on: impl FnMut(Event<K>) + Send)
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
-    let mut events = std::pin::pin!(backed_off(watcher(api, config)));
-    let mut is_listing = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                // The stream has its Init taken out: the first object, or the end, of a listing begins it.
-                if !is_listing && matches!(event, Event::InitApply(_) | Event::InitDone) {
-                    is_listing = true;
-                    on(Event::Init);
+    let mut troubled = None;
+    loop {
+        let heard = watcher(api.clone(), config.clone()).map_ok(|event| {
+            let step = match event {
+                Event::Init => Step::Begun,
+                Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => Step::Heard,
+                Event::InitDone => Step::Listed,
+            };
+            on(event);
+            step
+        });
+        let mut steps = pin!(backed_off(heard));
+        while let Some(step) = steps.next().await {
+            match step {
+                Ok(step) => {
+                    if troubled.take().is_some() {
+                        tracing::info!(kind, "watch works again");
+                    }
+                    if step == Step::Listed {
+                        synced.reached();
+                        tracing::debug!(kind, "watch is in sync");
+                    }
                 }
-                if matches!(event, Event::InitDone) {
-                    is_listing = false;
-                    on(event);
-                    synced.reached();
-                    tracing::info!(kind, "watch is in sync");
-                } else {
-                    on(event);
+                Err(error) => {
+                    let is_stuck = is_gone_at_start(&error);
+                    let trouble = trouble(error);
+                    // It comes every five seconds: told when it begins, and when it becomes another.
+                    if troubled.as_ref() != Some(&trouble) {
+                        tracing::warn!(kind, error = trouble, "watch failed, and is tried again until it works");
+                        troubled = Some(trouble);
+                    }
+                    if is_stuck {
+                        break;
+                    }
                 }
-            }
-            Err(error) => {
-                // A listing that broke off is begun anew.
-                is_listing = false;
-                tracing::warn!(kind, error = trouble(error), "watch failed, tried again");
             }
         }
+        tokio::time::sleep(LONGEST_PAUSE).await;
     }
 }
 
-/// kube yields an `Ok(Init)` before each LIST, which would reset the backoff of a LIST that keeps failing. And a watch that has expired is
-/// listed anew by itself: that is no failure to back off from.
-fn backed_off<K>(events: impl Stream<Item = watcher::Result<Event<K>>> + Send) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
-where
-    K: Send,
-{
+/// A 410 as the HTTP status of the watch itself: kube would ask for the same version for ever. Only a new watcher lists anew.
+fn is_gone_at_start(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
+}
+
+/// Pauses after errors, longer and longer.
+///
+/// That a LIST is begun is no success, or the pauses before a LIST that keeps failing would never grow. And a watch that has expired is listed
+/// anew by itself: that is no failure to pause after, unless it expires again at once.
+fn backed_off(steps: impl Stream<Item = watcher::Result<Step>> + Send) -> impl Stream<Item = watcher::Result<Step>> + Send {
     let backoff = backon::ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(500))
-        .with_max_delay(Duration::from_secs(5))
+        .with_max_delay(LONGEST_PAUSE)
         .with_jitter()
         .without_max_times();
-    events
-        .filter(|event| ready(!matches!(event, Ok(Event::Init))))
-        .filter(|event| ready(!matches!(event, Err(watcher::Error::WatchError(status)) if status.code == 410)))
-        .backoff(watcher::ExponentialBackoff::from(backoff))
+    let mut expired_at: Option<Instant> = None;
+    let mut counts = move |step: &watcher::Result<Step>| match step {
+        Ok(step) => *step != Step::Begun,
+        Err(watcher::Error::WatchError(status)) if status.code == 410 => {
+            expired_at.replace(Instant::now()).is_some_and(|last| last.elapsed() < LONGEST_PAUSE)
+        }
+        Err(_) => true,
+    };
+    steps.filter(move |step| ready(counts(step))).backoff(watcher::ExponentialBackoff::from(backoff))
 }
 
 fn trouble(error: watcher::Error) -> String {
@@ -141,5 +178,53 @@ fn trouble(error: watcher::Error) -> String {
         }
         watcher::Error::WatchError(status) => format!("HTTP {}", status.code),
         watcher::Error::NoResourceVersion => "the server's list has no resourceVersion".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use kube::core::Status;
+
+    use super::*;
+
+    fn expired() -> watcher::Result<Step> {
+        Err(watcher::Error::WatchError(Status::failure("too old", "Expired").with_code(410).boxed()))
+    }
+
+    fn refused() -> watcher::Result<Step> {
+        Err(watcher::Error::NoResourceVersion)
+    }
+
+    /// What comes out, and after how many whole half seconds.
+    async fn heard(steps: Vec<watcher::Result<Step>>) -> Vec<(Option<Step>, u128)> {
+        let began = Instant::now();
+        let out = backed_off(stream::iter(steps)).map(|step| (step.ok(), began.elapsed().as_millis() / 500));
+        out.collect().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pauses_before_a_list_that_keeps_failing_grow_up_to_a_limit() {
+        let steps = (0..20).flat_map(|_| [Ok(Step::Begun), refused()]).collect();
+        let at: Vec<u128> = heard(steps).await.into_iter().map(|(_, at)| at).collect();
+        assert_eq!(at.len(), 20);
+        let pauses: Vec<u128> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(pauses[0] < 3 && pauses.iter().skip(5).all(|pause| (10..=21).contains(pause)), "{pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_expired_is_listed_anew_at_once_and_one_that_expires_again_and_again_is_not() {
+        let once = vec![Ok(Step::Heard), expired(), Ok(Step::Begun), Ok(Step::Listed)];
+        assert_eq!(heard(once).await, [(Some(Step::Heard), 0), (Some(Step::Listed), 0)]);
+        let again = (0..10).flat_map(|_| [Ok(Step::Begun), Ok(Step::Listed), expired()]).collect();
+        let last = heard(again).await.last().copied().expect("not empty");
+        assert!(last.1 >= 8, "{last:?}");
+    }
+
+    #[test]
+    fn only_a_watch_that_is_refused_with_410_is_begun_from_the_start() {
+        let refused = |code| watcher::Error::WatchStartFailed(kube::Error::Api(Status::failure("", "").with_code(code).boxed()));
+        assert!(is_gone_at_start(&refused(410)));
+        assert!(!is_gone_at_start(&refused(403)) && !is_gone_at_start(&watcher::Error::NoResourceVersion));
     }
 }

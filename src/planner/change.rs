@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{
     act::{Change, retry_after},
-    observed::{Called, Claim, Hand, Observed, Resource, Source},
+    hand::{Called, Hand},
+    observed::{Claim, Observed, Resource, Source},
     policy::Policy,
     record::{Failed, IntentCall, Live, Record, Retiring, TargetId},
     schedule,
@@ -144,8 +145,9 @@ impl Record {
 
     /// The successor takes the place of the line in use, which is kept until nobody can be using its last access token.
     fn begin_line(&mut self, policy: &Policy, issued: &Issued, sent_at: Timestamp, source: &Digest, source_version: &Version) {
+        let worked_at = self.live_worked_at();
         if let Some(old) = self.live.take() {
-            self.retire(old.revision, old.refresh, old.expires_at, Some(old.sent_at));
+            self.retire(old.revision, old.refresh, old.expires_at, worked_at);
         }
         self.live = Some(Live {
             revision: self.take_revision(),
@@ -170,7 +172,7 @@ impl Record {
         };
         if let Some(token) = &refreshed.rotated {
             let replaced = std::mem::replace(&mut live.refresh, token.clone());
-            self.retire(live.revision, replaced, live.expires_at, Some(live.sent_at));
+            self.retire(live.revision, replaced, live.expires_at, None);
         }
         live.revision = self.take_revision();
         live.access = refreshed.access.clone();
@@ -194,6 +196,7 @@ impl Record {
             Failure::NotSent | Failure::Lost | Failure::Unavailable { .. } | Failure::Rejected => None,
         };
         if let Some(token) = readable.filter(|token| !self.holds(token)) {
+            self.rotates |= matches!(call, Called::Refresh(_));
             let revision = self.take_revision();
             self.retire(revision, token.clone(), now, None);
         }

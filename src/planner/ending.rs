@@ -96,8 +96,7 @@ fn release(v: &View) -> Option<Plan> {
 
 fn revoke_all(v: &View) -> Option<Plan> {
     let record = v.record?;
-    let is_due = |time: Option<Timestamp>| time.is_none_or(|time| time <= v.now);
-    let retiring = record.retiring.iter().find(|retiring| is_due(retiring.not_before)).map(|retiring| retiring.revision);
+    let retiring = v.revocable().next().map(|retiring| retiring.revision);
     let live = record.live.as_ref().filter(|_| is_nobody_reading(v)).map(|live| live.revision);
     retiring.or(live).map(|revision| revoke(v, revision, Reason::Revoking))
 }
@@ -117,9 +116,10 @@ fn close_when_empty(v: &View) -> Option<Plan> {
     (record.is_empty() && !record.closed).then(|| Plan::save(Change::Close))
 }
 
-fn tell_of_suspects(v: &View) -> Option<Plan> {
+/// Once, when the ledger is next to go: what is claimed still may come back to this.
+pub(super) fn tell_of_suspects(v: &View) -> Option<Plan> {
     let record = v.record.filter(|record| record.is_empty() && record.suspects != Suspects::default())?;
-    (!v.seen.spent.told).then(|| Plan::Act(Act::Tell(notice::last_words(v.seen, record))))
+    (!v.is_claimed() && !v.seen.spent.told).then(|| Plan::Act(Act::Tell(notice::last_words(v.seen, record))))
 }
 
 fn delete_ledger(v: &View) -> Option<Plan> {

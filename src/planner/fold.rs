@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{
     act::{Answer, Came, Look, Sight, Which, retry_after},
-    observed::{Called, Claim, Hand, Observed, Resource, Sighted, Source},
+    hand::{Called, Hand},
+    observed::{Claim, Observed, Resource, Sighted, Source},
     schedule,
     wanted::rotation_request,
     words::Digest,
@@ -20,7 +21,7 @@ pub fn fold(seen: Observed, came: Came) -> Observed {
         Came::Tried(name) => seen.spent.tried = Some(name),
         Came::Told => seen.spent.told = true,
         Came::Changed => seen.sighted = Sighted::No,
-        Came::Denied(what, denied) => seen.refused = Some((what, denied)),
+        Came::Denied(what, denied) => drop(seen.refused.insert(what, denied)),
         Came::Answered { sent_at, answer } => take(&mut seen, sent_at, answer),
     }
     if seen.record().is_some_and(|record| seen.hand.is_settled_in(record, &seen.me)) {
@@ -100,7 +101,8 @@ fn tries(seen: &Observed, revision: u64) -> u32 {
 /// Revoiceit knew the token within its hour, and no earlier attempt may have revoked it: that it is unknown now is worth a word.
 fn worked_lately(seen: &Observed, revision: u64, sent_at: Timestamp) -> bool {
     let Some(record) = seen.record() else { return false };
-    let live = record.live.as_ref().filter(|live| live.revision == revision).map(|live| live.sent_at);
+    let is_live = record.live.as_ref().is_some_and(|live| live.revision == revision);
+    let live = record.live_worked_at().filter(|_| is_live);
     let retiring = record.retiring.iter().find(|retiring| retiring.revision == revision && retiring.tries == 0);
     let worked_at = live.or(retiring.and_then(|retiring| retiring.worked_at));
     worked_at.is_some_and(|time| schedule::after(time, seen.policy.token_lifetime) > sent_at)

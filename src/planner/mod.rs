@@ -7,6 +7,7 @@ mod act;
 mod change;
 mod ending;
 mod fold;
+mod hand;
 mod notice;
 mod observed;
 mod plan;
@@ -15,6 +16,8 @@ mod record;
 mod render;
 mod schedule;
 mod status;
+#[cfg(test)]
+mod tests;
 mod view;
 mod wanted;
 mod words;
@@ -23,10 +26,9 @@ pub use self::{
     act::{Act, Answer, Came, Change, Lane, Look, Plan, Rest, Sight, Until, Which},
     change::revised,
     fold::fold,
+    hand::{Called, Hand},
     notice::{About, Notice},
-    observed::{
-        Called, Claim, Consent, Denied, Hand, Leaving, Ledger, Observed, Owner, Place, Refused, Resource, Sighted, Source, Spent, Target,
-    },
+    observed::{Claim, Consent, Denied, Leaving, Ledger, Observed, Owner, Place, Refused, Resource, Sighted, Source, Spent, Target},
     plan::{deadline, plan, reads_credentials},
     policy::Policy,
     record::{FORMAT, Failed, Intent, IntentCall, Live, Record, ResourceId, Retiring, Suspects, TargetId, Unusable},

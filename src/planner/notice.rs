@@ -1,6 +1,9 @@
 //! What a person should hear of, once. Fixed words: nothing that Revoiceit or a tenant wrote is in them.
 
-use super::{observed::Observed, record::Record};
+use super::{
+    observed::Observed,
+    record::{Record, Suspects},
+};
 use crate::api::{Reason, RevoiceitCredentialStatus};
 
 /// An event to be published.
@@ -82,16 +85,21 @@ fn ledger_lost_notice() -> Notice {
 
 /// Told in the operator's namespace before a ledger with suspects goes: afterwards nothing would tell of them.
 pub(super) fn last_words(seen: &Observed, record: &Record) -> Notice {
+    let Suspects { lost, ledger_lost, disputed } = record.suspects;
+    let among = if ledger_lost { ", a ledger with an unknown number among them" } else { "" };
+    let lost = (lost > 0).then(|| format!("Refresh tokens that may have been lost while it lived: {lost}{among}. "));
+    let disputed = (disputed > 0).then(|| {
+        format!("Refresh tokens that had worked within the hour and that Revoiceit, asked to revoke them, did not know: {disputed}. ")
+    });
     Notice {
         is_warning: true,
         reason: "SuspectedLost",
         note: format!(
-            "RevoiceitCredential {}/{} is gone. Refresh tokens that may have been lost while it lived: {}{}. Rotate its client credentials in \
-             the Revoiceit platform if that matters.",
+            "RevoiceitCredential {}/{} is gone. {}{}Rotate its client credentials in the Revoiceit platform if that matters.",
             seen.id.namespace,
             seen.id.name,
-            record.suspects.lost,
-            if record.suspects.ledger_lost { ", a ledger with an unknown number among them" } else { "" },
+            lost.unwrap_or_default(),
+            disputed.unwrap_or_default(),
         ),
         about: About::Ledger,
     }

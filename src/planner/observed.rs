@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
+    hand::Hand,
     policy::Policy,
     record::{Record, ResourceId, Unusable},
     words::{Digest, Name, Stamp, Version},
 };
 use crate::{
     api::{RevoiceitCredential, RevoiceitCredentialStatus, names},
-    revoiceit::{ClientCredentials, Failure, Issued, RefreshToken, Refreshed},
+    revoiceit::ClientCredentials,
 };
 
 /// Everything that `plan` decides from.
@@ -42,8 +43,8 @@ pub struct Observed {
     pub repair_after: Option<Timestamp>,
     /// What Revoiceit answered and no record has yet.
     pub hand: Hand,
-    /// A write that the API server refused in this pass. It is not tried again in it.
-    pub refused: Option<(Refused, Denied)>,
+    /// The writes that the API server refused in this pass. None of them is tried again in it.
+    pub refused: BTreeMap<Refused, Denied>,
     /// An earlier look of this pass saw our finalizer: a ledger that is absent now was lost.
     pub finalizer_seen: bool,
     /// What the pass has used up.
@@ -198,73 +199,8 @@ pub enum Consent {
     Owned,
 }
 
-/// What Revoiceit answered, until a record has it.
-#[derive(Clone, Debug)]
-pub enum Hand {
-    /// Nothing.
-    Nothing,
-    /// A new line.
-    Granted {
-        /// The tokens.
-        issued: Issued,
-        /// The time before the request was sent.
-        sent_at: Timestamp,
-        /// Digest of the pair that was sent.
-        source: Digest,
-        /// The version of the credentials Secret that the pair was in.
-        source_version: Version,
-        /// Value of the rotation annotation when the request was sent.
-        request: Option<String>,
-    },
-    /// A new access token of a line.
-    Refreshed {
-        /// The revision that was refreshed.
-        of: u64,
-        /// The tokens.
-        refreshed: Refreshed,
-        /// The time before the request was sent.
-        sent_at: Timestamp,
-    },
-    /// An issue or a refresh that brought nothing.
-    Failed {
-        /// Which, and the digest of the pair of an issue.
-        call: Called,
-        /// How.
-        failure: Failure,
-        /// The time before the request was sent.
-        sent_at: Timestamp,
-    },
-    /// A refresh token that is no more.
-    Ended {
-        /// Its revision.
-        revision: u64,
-        /// Revoiceit did not know it although it had worked within the hour.
-        disputed: bool,
-    },
-    /// A refresh token that could not be revoked.
-    NotEnded {
-        /// Its revision.
-        revision: u64,
-        /// The attempts, this one included.
-        tries: u32,
-        /// What Revoiceit asks to wait.
-        retry_after: Option<Duration>,
-        /// The time before the request was sent.
-        sent_at: Timestamp,
-    },
-}
-
-/// The call that [`Hand::Failed`] is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Called {
-    /// `POST /auth/token` with the pair of this digest.
-    Issue(Digest),
-    /// `POST /auth/refresh` of this revision.
-    Refresh(u64),
-}
-
 /// The kind of object whose write was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Refused {
     /// The target.
     Target,
@@ -327,7 +263,7 @@ impl Observed {
             targets: BTreeMap::new(),
             repair_after: None,
             hand: Hand::Nothing,
-            refused: None,
+            refused: BTreeMap::new(),
             finalizer_seen: false,
             spent: Spent::default(),
         }
@@ -370,12 +306,18 @@ impl Observed {
         let has_finalizer = meta.finalizers.iter().flatten().any(|finalizer| finalizer == names::FINALIZER);
         let annotation = meta.annotations.as_ref().and_then(|annotations| annotations.get(names::CLAIM_ANNOTATION));
         match annotation.map(|value| value.split_once('/').unwrap_or((value, ""))) {
+            // Whichever namespace it names: no ledger anywhere is this resource's.
+            Some((_, uid)) if uid != self.id.uid => {
+                if has_finalizer {
+                    Claim::Copied
+                } else {
+                    Claim::None
+                }
+            }
             Some((namespace, _)) if namespace != self.place.operator_namespace => Claim::Elsewhere,
-            Some((_, uid)) if uid != self.id.uid && has_finalizer => Claim::Copied,
-            Some((_, uid)) if uid == self.id.uid && has_finalizer => Claim::Ours,
             // Somebody removed the annotation, or had put the finalizer there: it stands for a ledger all the same.
-            None if has_finalizer => Claim::Ours,
-            _ => Claim::None,
+            Some(_) | None if has_finalizer => Claim::Ours,
+            Some(_) | None => Claim::None,
         }
     }
 
@@ -396,48 +338,4 @@ pub enum Claim {
     Copied,
     /// An operator in another namespace holds the ledger.
     Elsewhere,
-}
-
-impl Hand {
-    /// Whether there is anything in it.
-    pub fn is_empty(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
-
-    /// The refresh token in hand that is live and in no record.
-    pub fn refresh_token(&self) -> Option<&RefreshToken> {
-        match self {
-            Self::Granted { issued, .. } => Some(&issued.refresh),
-            Self::Refreshed { refreshed, .. } => refreshed.rotated.as_ref(),
-            Self::Failed { failure: Failure::Malformed { refresh }, .. } => refresh.as_ref(),
-            Self::Nothing | Self::Failed { .. } | Self::Ended { .. } | Self::NotEnded { .. } => None,
-        }
-    }
-
-    /// The record tells everything that is in hand: it was saved, or what it was about is over.
-    pub fn is_settled_in(&self, record: &Record, me: &Stamp) -> bool {
-        // While my intent stands, nothing of what it was written for was saved.
-        let may_stand = matches!(self, Self::Granted { .. } | Self::Refreshed { .. } | Self::Failed { .. });
-        if may_stand && record.intent.as_ref().is_some_and(|intent| intent.stamp == *me) {
-            return false;
-        }
-        if self.refresh_token().is_some_and(|token| !record.holds(token)) {
-            return false;
-        }
-        let revision_is_live = |revision: u64| record.live.as_ref().is_some_and(|live| live.revision == revision);
-        let retiring = |revision: u64| record.retiring.iter().find(|retiring| retiring.revision == revision);
-        match self {
-            Self::Refreshed { of, refreshed, .. } => refreshed.rotated.is_some() || !revision_is_live(*of),
-            // An intent of mine that is gone and was not folded was taken for lost by another: what it was about is over.
-            Self::Failed { call: Called::Issue(_), sent_at, .. } => record.failed_issue.as_ref().is_none_or(|failed| failed.at >= *sent_at),
-            Self::Failed { call: Called::Refresh(of), sent_at, .. } => {
-                !revision_is_live(*of) || record.failed_refresh.as_ref().is_some_and(|failed| failed.at >= *sent_at)
-            }
-            Self::Ended { revision, .. } => !revision_is_live(*revision) && retiring(*revision).is_none(),
-            Self::NotEnded { revision, tries, .. } => {
-                !revision_is_live(*revision) && retiring(*revision).is_none_or(|retiring| retiring.tries >= *tries)
-            }
-            Self::Nothing | Self::Granted { .. } => true,
-        }
-    }
 }

@@ -9,7 +9,7 @@ use super::{
     act::{Act, Change, Lane, Plan, Rest, Until, Which},
     ending,
     notice::{About, Notice},
-    observed::{Hand, Ledger, Observed, Refused, Resource, Sighted, Source},
+    observed::{Ledger, Observed, Refused, Resource, Sighted, Source},
     record::Unusable,
     schedule,
     status::{self},
@@ -41,25 +41,25 @@ fn look_again(v: &View) -> Option<Plan> {
 
 /// What Revoiceit answered cannot be got again: it is saved before anything else.
 fn save_what_is_in_hand(v: &View) -> Option<Plan> {
-    if matches!(v.seen.hand, Hand::Nothing) {
+    if v.seen.hand.is_empty() {
         return None;
     }
     if v.can_save() {
         return Some(Plan::save(Change::Fold { now: v.now, close: v.is_ending() }));
     }
-    // No ledger will ever have it: revoked from hand, once. If that fails too, the intent that stands, or the ledger that is missed, tells of it.
-    if v.seen.hand.refresh_token().is_some() && !v.seen.spent.hand_kept {
-        return Some(Plan::Act(Act::Revoke(Which::InHand)));
-    }
-    let reason = if v.is_refused(Refused::Ledger) { Reason::LedgerDenied } else { Reason::LedgerUnusable };
-    Some(rest_until(v, reason, Some(schedule::after(v.now, v.seen.policy.retry_min))))
+    // There is no ledger to save it in: revoked from hand, once. If that fails too, a ledger that takes the place of a lost one takes it, and
+    // otherwise the intent that stands tells of it. The steps that follow see to the ledger; with a token in hand there is no further call.
+    let is_live = v.seen.hand.refresh_token().is_some() && !v.seen.spent.hand_kept;
+    is_live.then_some(Plan::Act(Act::Revoke(Which::InHand)))
 }
 
 /// A pass that goes on and on has met somebody who writes against it, or is wrong. What is in hand was saved by the step before; an intent is
 /// withdrawn by resting; the next pass comes after a pause, so that neither case is a hot loop.
 fn stop_when_spent(v: &View) -> Option<Plan> {
-    let until = schedule::after(v.now, v.seen.policy.retry_min);
-    (v.seen.spent.acts >= v.seen.policy.max_acts).then(|| rest_until(v, Reason::Issuing, Some(until)))
+    (v.seen.spent.acts >= v.seen.policy.max_acts).then(|| {
+        let reason = if v.is_ending() { Reason::Revoking } else { wanted::reason(v) };
+        rest_until(v, reason, Some(schedule::after(v.now, v.seen.policy.retry_min)))
+    })
 }
 
 fn ledger_refused(v: &View) -> Option<Plan> {
@@ -142,13 +142,13 @@ fn wakes(v: &View) -> impl Iterator<Item = Timestamp> {
         wakes.extend(record.intent.as_ref().map(|intent| intent.until));
         wakes.extend([&record.failed_issue, &record.failed_refresh].into_iter().flatten().map(|failed| failed.not_before));
         wakes.extend(record.targets.iter().filter_map(|target| Some(schedule::after(target.left_at?, policy.linger))));
-        wakes.push(schedule::budget_at(policy, record.next_issue));
+        wakes.extend(schedule::budget_at(policy, record.next_issue, v.now));
     }
     wakes.extend(ending::deadline(v));
     wakes.extend(v.seen.repair_after);
     // Nothing wakes a pass when a quota is raised, a policy is changed, or a ledger is restored.
     let is_unusable = matches!(v.seen.ledger, Ledger::Unusable(_));
-    if v.seen.refused.is_some() || is_unusable || matches!(v.seen.resource, Resource::NotFound { proven: false }) {
+    if !v.seen.refused.is_empty() || is_unusable || matches!(v.seen.resource, Resource::NotFound { proven: false }) {
         wakes.push(schedule::after(v.now, policy.retry_max));
     }
     wakes.into_iter()

@@ -110,7 +110,8 @@ pub struct Retiring {
     pub tries: u32,
     /// The next attempt after a failed one.
     pub not_before: Option<Timestamp>,
-    /// When a call with this token last succeeded, as far as is known.
+    /// When a call with this token last succeeded, as far as is known. `None` also where it may be that the token has ended since: it was
+    /// rejected, or a refresh brought another in its place.
     pub worked_at: Option<Timestamp>,
 }
 
@@ -265,6 +266,12 @@ impl Record {
     /// This refresh token is accounted for.
     pub fn holds(&self, token: &RefreshToken) -> bool {
         self.live.as_ref().is_some_and(|live| live.refresh == *token) || self.retiring.iter().any(|retiring| retiring.refresh == *token)
+    }
+
+    /// When the live line's refresh token last worked, as far as is known; never once Revoiceit has said that it does not any more.
+    pub(super) fn live_worked_at(&self) -> Option<Timestamp> {
+        let was_rejected = self.failed_refresh.as_ref().is_some_and(|failed| failed.class == FailureClass::Rejected);
+        self.live.as_ref().filter(|_| !was_rejected).map(|live| live.sent_at)
     }
 
     /// `spec.revocation.deadline` as it was at the last save.

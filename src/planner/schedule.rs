@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     policy::Policy,
-    record::{Live, Record},
+    record::{Failed, Live, Record, Retiring},
 };
 
 /// `time + by`, or the end of time.
@@ -56,9 +56,33 @@ pub fn line(live: &Live, before_expiry: Duration, uid: &str) -> Line {
     Line { refresh_at, expires_at: live.expires_at, close_at: before(live.expires_at, margin / 2) }
 }
 
+/// Clocks that differ by less are taken for one.
+const SKEW: Duration = Duration::from_secs(60);
+
 /// The clock went back by more than a minute since the token was asked for: how long it still lives cannot be told.
 pub(super) fn clock_went_back(live: &Live, now: Timestamp) -> bool {
-    live.sent_at > after(now, Duration::from_secs(60))
+    live.sent_at > after(now, SKEW)
+}
+
+/// Whether `time` is still to come, when it was `at_most` so far ahead as it was set. One that is further ahead was set before the clock went
+/// back, and nothing waits for it.
+pub(super) fn is_ahead(time: Timestamp, now: Timestamp, at_most: Duration) -> bool {
+    now < time && time <= after(after(now, at_most), SKEW)
+}
+
+/// Whether a failed call is not to be tried again yet.
+pub(super) fn is_paused(policy: &Policy, failed: &Failed, now: Timestamp) -> bool {
+    is_ahead(failed.not_before, now, policy.retry_max.max(policy.rejected_retry.mul_f64(1.1)))
+}
+
+/// Whether a failed revocation is not to be tried again yet.
+pub(super) fn is_revocation_paused(policy: &Policy, retiring: &Retiring, now: Timestamp) -> bool {
+    retiring.not_before.is_some_and(|time| is_ahead(time, now, policy.retry_max.max(policy.revoke_retry_max)))
+}
+
+/// Whether a failure that is on record is this one or a later one.
+pub(super) fn is_told_by(sent_at: Timestamp, failed: &Failed) -> bool {
+    failed.at == sent_at || is_ahead(failed.at, sent_at, Duration::ZERO)
 }
 
 /// When a call that failed is tried again: sooner as expiry nears, later the longer there has been no token.
@@ -93,14 +117,17 @@ pub(super) fn revoke_again_at(
     after(now, retry_after.map_or(pause, |asked| pause.max(asked.min(cap))))
 }
 
-/// The issue budget, a GCRA: when the next issue is allowed.
-pub(super) fn budget_at(policy: &Policy, next_issue: Timestamp) -> Timestamp {
-    before(next_issue, policy.budget_interval * policy.budget_burst.saturating_sub(1))
+/// The issue budget, a GCRA: when the next issue is allowed, if not now.
+pub(super) fn budget_at(policy: &Policy, next_issue: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let budget_at = before(next_issue, policy.budget_interval * policy.budget_burst.saturating_sub(1));
+    is_ahead(budget_at, now, policy.budget_interval).then_some(budget_at)
 }
 
-/// The budget after one more issue.
+/// The budget after one more issue, which is allowed.
 pub(super) fn charge(policy: &Policy, next_issue: Timestamp, now: Timestamp) -> Timestamp {
-    after(next_issue.max(now), policy.budget_interval)
+    let burst = policy.budget_interval * policy.budget_burst;
+    let used = if is_ahead(next_issue, now, burst) { next_issue } else { now };
+    after(used, policy.budget_interval)
 }
 
 /// The budget when that issue did not come about.

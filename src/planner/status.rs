@@ -16,7 +16,7 @@ use crate::api::{Failure, Reason, RevoiceitCredentialStatus, names};
 /// The status type of the resource.
 pub type Status = RevoiceitCredentialStatus;
 
-/// The status for this reason, and what of it is news. `None` where there is no resource to say it on, or where another operator speaks.
+/// The status for this reason, and what of it is news. No status where there is no resource to say it on, or where another operator speaks.
 pub(super) fn report(v: &View, reason: Reason) -> (Option<Status>, Vec<Notice>) {
     let before = match &v.seen.resource {
         Resource::Wanted(resource) => resource.status.clone().unwrap_or_default(),
@@ -25,7 +25,16 @@ pub(super) fn report(v: &View, reason: Reason) -> (Option<Status>, Vec<Notice>) 
     };
     let after = status(v, reason, &before);
     let told = notice::between(&before, &after, reason, v.record);
-    (Some(after), told)
+    let is_spoken_for = reason == Reason::LedgerElsewhere && another_speaks(&before, v.now);
+    ((!is_spoken_for).then_some(after), told)
+}
+
+/// The operator that holds the resource reports on it: two that both did would contradict each other for ever. One that lets the status say
+/// Ready of a token that has expired is there no more.
+fn another_speaks(before: &Status, now: Timestamp) -> bool {
+    let Some(ready) = before.conditions.iter().find(|condition| condition.type_ == "Ready") else { return false };
+    let is_outdated = ready.status == "True" && before.expires_at.as_ref().is_some_and(|expiry| expiry.0 <= now);
+    ready.reason != Reason::LedgerElsewhere.as_str() && !is_outdated
 }
 
 fn status(v: &View, reason: Reason, before: &Status) -> Status {
@@ -133,7 +142,7 @@ fn what_happened(v: &View, reason: Reason) -> String {
         Reason::AdmissionDenied => format!("An admission policy or webhook refuses the Secret \"{target}\"; no token is obtained that could not be delivered. Ask whoever runs the policy, or change spec.target."),
         Reason::TargetInvalid => format!("The API server finds the Secret \"{target}\" invalid; no token is obtained that could not be delivered. Check names, labels and annotations in spec.target."),
         Reason::TargetTooLarge => format!("The Secret \"{target}\" would be larger than 256 KiB; no token is obtained that could not be delivered. Use fewer keys or placeholders in spec.target.template."),
-        Reason::PermissionDenied if matches!(v.seen.refused, Some((Refused::Resource, _))) => "The operator may not patch this resource; no token is obtained without the finalizer that sees to its revocation. Check the operator's roles.".to_owned(),
+        Reason::PermissionDenied if !v.is_refused(Refused::Target) => "The operator may not patch this resource; no token is obtained without the finalizer that sees to its revocation. Check the operator's roles.".to_owned(),
         Reason::PermissionDenied => format!("The operator may not write the Secret \"{target}\" in this namespace; no token is obtained that could not be delivered. Check the operator's roles and its --namespace."),
         Reason::NamespaceTerminating => "The namespace is being deleted.".to_owned(),
         Reason::Suspended => "spec.suspend is true: tokens are neither obtained nor refreshed. Set it to false to go on.".to_owned(),

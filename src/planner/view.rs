@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     observed::{Claim, Ledger, Observed, Refused, Resource, Target},
-    record::{Intent, Live, Record},
+    record::{Intent, Live, Record, Retiring},
     render,
     schedule::{self, Line},
     words::Name,
@@ -109,9 +109,15 @@ impl<'a> View<'a> {
         self.record?.intent.as_ref().filter(|intent| intent.stamp != self.seen.me)
     }
 
+    /// The refresh tokens on their way out whose revocation has not just failed.
+    pub(super) fn revocable(&self) -> impl Iterator<Item = &'a Retiring> {
+        let retiring = self.record.map(|record| record.retiring.as_slice()).unwrap_or_default();
+        retiring.iter().filter(|retiring| !schedule::is_revocation_paused(&self.seen.policy, retiring, self.now))
+    }
+
     /// The API server refused such a write in this pass.
     pub(super) fn is_refused(&self, what: Refused) -> bool {
-        self.seen.refused.is_some_and(|(refused, _)| refused == what)
+        self.seen.refused.contains_key(&what)
     }
 
     /// The ledger can be saved.

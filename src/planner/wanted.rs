@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::{
     act::{Act, Change, Lane, Plan},
-    observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Source, Target},
+    ending::tell_of_suspects,
+    observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Sighted, Source, Target},
     plan::{Step, call, may_call, rest, rest_until, revoke, suspect, unusable_reason},
-    record::{Intent, IntentCall},
+    record::{Intent, IntentCall, Record},
     render, schedule,
     status::failure_reason,
     view::View,
@@ -39,7 +40,9 @@ pub(super) fn plan(v: &View) -> Plan {
 /// What another operator, another cluster or another API holds is not ours to act on.
 fn leave_alone(v: &View) -> Option<Plan> {
     if v.seen.claim() == Claim::Elsewhere {
-        Some(rest(v, Reason::LedgerElsewhere))
+        // Whether anybody else is at work is seen when the token that the status speaks of has expired.
+        let speaks_until = v.wanted()?.status.as_ref().and_then(|status| status.expires_at.as_ref()).map(|expiry| expiry.0);
+        Some(rest_until(v, Reason::LedgerElsewhere, speaks_until.filter(|expiry| *expiry > v.now)))
     } else if v.seen.id.namespace == v.seen.place.operator_namespace {
         Some(rest(v, Reason::OperatorNamespace))
     } else if let Ledger::Unusable(why) = v.seen.ledger {
@@ -69,15 +72,17 @@ fn begin_anew_after_closing(v: &View) -> Option<Plan> {
     if let Some(plan) = suspect(v) {
         return Some(plan);
     }
-    let due =
-        record.retiring.iter().find(|retiring| retiring.not_before.is_none_or(|time| time <= v.now)).map(|retiring| retiring.revision);
+    let due = v.revocable().next().map(|retiring| retiring.revision);
     if let Some(revision) = due.or(record.live.as_ref().map(|live| live.revision)) {
-        return Some(revoke(v, revision, Reason::Issuing));
+        return Some(revoke(v, revision, Reason::RevocationBacklog));
     }
     if !record.is_empty() {
-        return Some(rest(v, Reason::WaitingForAnswer));
+        return Some(rest(v, if record.intent.is_some() { Reason::WaitingForAnswer } else { Reason::RevocationBacklog }));
     }
-    Some(Plan::Act(if v.is_claimed() { Act::Release } else { Act::DeleteLedger }))
+    if v.is_claimed() {
+        return Some(Plan::Act(Act::Release));
+    }
+    Some(tell_of_suspects(v).unwrap_or(Plan::Act(Act::DeleteLedger)))
 }
 
 /// Somebody removed the finalizer while there are tokens.
@@ -120,8 +125,11 @@ fn leave_old_names(v: &View) -> Option<Plan> {
         Some(Target::Ours { owner: Owner::Me | Owner::None, .. }) => None,
         Some(Target::Absent | Target::Foreign { .. } | Target::Ours { owner: Owner::OtherUid, .. }) => match old.left_at {
             None => Some(Plan::save(Change::Unlist { name: old.name.clone(), at: v.now })),
-            Some(at) if schedule::after(at, v.seen.policy.linger) <= v.now => Some(Plan::save(Change::Forget(old.name.clone()))),
-            Some(_) => None,
+            Some(at) => {
+                let over_at = schedule::after(at, v.seen.policy.linger);
+                let was_read_then = matches!(v.seen.sighted, Sighted::Look(began_at) if began_at >= over_at);
+                (over_at <= v.now).then(|| if was_read_then { Plan::save(Change::Forget(old.name.clone())) } else { Plan::Act(Act::Look) })
+            }
         },
     })
 }
@@ -139,7 +147,12 @@ fn shorten(v: &View) -> Option<Plan> {
 fn look_at_credentials(v: &View) -> Option<Plan> {
     let Source::Unread { version } = &v.seen.source else { return None };
     let is_known = v.live().is_some_and(|live| live.source_version.as_ref() == Some(version));
-    (!is_known && !v.spec()?.suspend).then_some(Plan::Act(Act::Look))
+    (!is_known && !v.spec()?.suspend && !issues_whatever_the_pair_is(v)).then_some(Plan::Act(Act::Look))
+}
+
+/// A glance is enough to queue for a permit: the look that follows it reads the pair.
+fn issues_whatever_the_pair_is(v: &View) -> bool {
+    v.seen.sighted == Sighted::Glance && issue_cause(v).is_some() && issue_obstacle(v).is_none()
 }
 
 fn issue(v: &View) -> Option<Plan> {
@@ -147,8 +160,12 @@ fn issue(v: &View) -> Option<Plan> {
     if issue_obstacle(v).is_some() || v.my_unsent_intent().is_some_and(|intent| intent.call != IntentCall::Issue) {
         return None;
     }
-    let Source::Found { pair, .. } = &v.seen.source else { return Some(Plan::Act(Act::Look)) };
     let name = v.target_name()?;
+    let pair = match &v.seen.source {
+        Source::Found { pair, .. } => pair,
+        _ if issues_whatever_the_pair_is(v) => return Some(Plan::Act(Act::TryTarget(name))),
+        _ => return Some(Plan::Act(Act::Look)),
+    };
     if v.seen.spent.answered_since_look {
         return Some(Plan::Act(Act::Look));
     }
@@ -199,10 +216,7 @@ struct Obstacle {
 /// What stands in the way of issuing. One function decides whether an intent is written and whether it is kept.
 fn issue_obstacle(v: &View) -> Option<Obstacle> {
     let stop = |reason| Some(Obstacle { reason, until: None });
-    let wait = |reason, until| Some(Obstacle { reason, until: Some(until) });
-    let spec = v.spec()?;
-    let policy = &v.seen.policy;
-    if spec.suspend {
+    if v.spec()?.suspend {
         return stop(Reason::Suspended);
     }
     match &v.seen.source {
@@ -219,27 +233,29 @@ fn issue_obstacle(v: &View) -> Option<Obstacle> {
     if render::dry(v.wanted()?, &v.seen.id).size() > render::MAX_RENDERED {
         return stop(Reason::TargetTooLarge);
     }
+    // Last: what stands in the way for longer is the better reason, and the pass need not come back at once for it.
+    let has_sent_its_call = || (!may_call(v, Lane::Issue)).then_some(Obstacle { reason: Reason::Issuing, until: Some(v.now) });
+    v.record.and_then(|record| obstacle_in_record(v, record)).or_else(has_sent_its_call)
+}
+
+fn obstacle_in_record(v: &View, record: &Record) -> Option<Obstacle> {
+    let policy = &v.seen.policy;
+    let stop = |reason| Some(Obstacle { reason, until: None });
+    let wait = |reason, until| Some(Obstacle { reason, until: Some(until) });
     if let Some(intent) = v.foreign_intent() {
         return wait(Reason::WaitingForAnswer, intent.until);
     }
-    if !may_call(v, Lane::Issue) {
-        return wait(Reason::Issuing, v.now);
-    }
-    let record = v.record?;
     if record.retiring.len() >= policy.retiring_cap {
         return stop(Reason::RevocationBacklog);
     }
-    if let Some(failed) = record.failed_issue.as_ref().filter(|failed| failed.not_before > v.now) {
+    if let Some(failed) = record.failed_issue.as_ref().filter(|failed| schedule::is_paused(policy, failed, v.now)) {
         let is_another_pair = matches!(&v.seen.source, Source::Found { pair, .. } if Digest::of_pair(pair) != failed.source);
         if !is_another_pair {
             return wait(failure_reason(failed.class, true), failed.not_before);
         }
     }
-    let budget_at = schedule::budget_at(policy, record.next_issue);
-    if budget_at > v.now && v.my_unsent_intent().is_none() {
-        return wait(Reason::BudgetExhausted, budget_at);
-    }
-    None
+    let budget_at = schedule::budget_at(policy, record.next_issue, v.now).filter(|_| v.my_unsent_intent().is_none());
+    budget_at.and_then(|budget_at| wait(Reason::BudgetExhausted, budget_at))
 }
 
 /// Why nothing could be delivered.
@@ -247,8 +263,7 @@ fn target_trouble(v: &View) -> Option<Reason> {
     if matches!(v.target(), Some(Target::Foreign { consent, .. }) if *consent != Consent::Given) {
         return Some(Reason::TargetConflict);
     }
-    let (Refused::Target, denied) = v.seen.refused? else { return None };
-    Some(match denied {
+    Some(match v.seen.refused.get(&Refused::Target)? {
         Denied::Terminating => Reason::NamespaceTerminating,
         Denied::Quota => Reason::QuotaExceeded,
         Denied::Admission => Reason::AdmissionDenied,
@@ -302,7 +317,7 @@ fn refresh_obstacle(v: &View) -> Option<Obstacle> {
     if record.rotates && record.retiring.len() >= v.seen.policy.retiring_cap {
         return stop(Reason::RevocationBacklog);
     }
-    if let Some(failed) = record.failed_refresh.as_ref().filter(|failed| failed.not_before > v.now) {
+    if let Some(failed) = record.failed_refresh.as_ref().filter(|failed| schedule::is_paused(&v.seen.policy, failed, v.now)) {
         return wait(failure_reason(failed.class, false), failed.not_before);
     }
     if !may_call(v, Lane::Refresh) {
@@ -321,8 +336,7 @@ fn withdraw(v: &View) -> Option<Plan> {
 }
 
 fn revoke_what_is_due(v: &View) -> Option<Plan> {
-    let is_due = |time: Timestamp| time <= v.now;
-    let due = v.record?.retiring.iter().find(|retiring| is_due(retiring.due) && retiring.not_before.is_none_or(is_due))?;
+    let due = v.revocable().find(|retiring| retiring.due <= v.now)?;
     Some(revoke(v, due.revision, reason(v)))
 }
 
@@ -335,7 +349,7 @@ fn rest_when_spent(v: &View) -> Option<Plan> {
 }
 
 /// What the status gives as the reason: what keeps the target from being as specified, or else what will keep it from staying so.
-fn reason(v: &View) -> Reason {
+pub(super) fn reason(v: &View) -> Reason {
     if let Some(reason) = target_trouble(v) {
         return reason;
     }

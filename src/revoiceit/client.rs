@@ -1,12 +1,13 @@
 //! [`HttpAuth`]: the auth API over HTTP.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use reqwest::{
     Response,
     header::{ACCEPT, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER},
 };
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{
@@ -17,6 +18,7 @@ use super::{
     transport::{Transport, chain},
     wire,
 };
+use crate::runtime::clock;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -138,14 +140,14 @@ impl Exchange {
             status: None,
             retry_after: None,
             server_date: None,
-            answered_at: Timestamp::now(),
+            answered_at: clock::now(),
             body: Received::Unread,
             error: Some(chain(&error.without_url())),
         }
     }
 
     async fn read(response: Response) -> Self {
-        let answered_at = Timestamp::now();
+        let answered_at = clock::now();
         let header = |name: HeaderName| response.headers().get(name).map(HeaderValue::as_bytes);
         let status = response.status().as_u16();
         let server_date = header(DATE).and_then(headers::date);

@@ -3,10 +3,11 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{
     raw_server::{RawServer, Then, http},

@@ -15,10 +15,11 @@
 use std::{
     error::Error,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use reqwest::{Certificate, Client, Url, redirect, retry};
+use tokio::time::Instant;
 
 use super::{
     ca_file::CaFile,

@@ -16,7 +16,7 @@
 
 use std::{future::Future, time::Duration};
 
-use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api,
     api::{ObjectMeta, PostParams},
@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
+    clock,
     describe::describe,
     lease::{self, Decision, Sighting, Timing},
 };
@@ -246,7 +247,7 @@ impl<L: Leases> Elector<L> {
             return Ok(());
         }
 
-        let wanted = lease::held(&self.me, seen.map(|seen| &seen.lease), &self.timing, Timestamp::now());
+        let wanted = lease::held(&self.me, seen.map(|seen| &seen.lease), &self.timing, clock::now());
         self.may_hold = true;
         let sent = Instant::now();
         // `None`: somebody was faster. Who it was, and whether it matters, the next look tells.
@@ -286,7 +287,7 @@ impl<L: Leases> Elector<L> {
         if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) != Some(&self.me) {
             return Ok(Some(false));
         }
-        let written = self.lease.put(&lease::released(&lease, Timestamp::now())).await?;
+        let written = self.lease.put(&lease::released(&lease, clock::now())).await?;
         Ok(written.map(|_| true))
     }
 

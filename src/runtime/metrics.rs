@@ -318,13 +318,13 @@ mod tests {
     #[test]
     fn what_is_recorded_is_exposed() {
         let metrics = Metrics::new();
-        let answered_at = Timestamp::from_millisecond(1_500).expect("in range");
+        let answered_at = jiff::Timestamp::from_millisecond(1_500).expect("in range");
         metrics.api_request(&CallReport {
             call: CallKind::Issue,
             outcome: "rejected",
             status: Some(400),
             elapsed: Duration::from_millis(30),
-            server_date: Some(Timestamp::UNIX_EPOCH),
+            server_date: Some(jiff::Timestamp::UNIX_EPOCH),
             answered_at,
         });
         metrics.token_issued(IssueCause::RotationRequested);

@@ -1,17 +1,17 @@
 //! The process itself in metrics, under the names that Prometheus' own client libraries use. From `/proc`: elsewhere than
 //! on Linux only the start time is told.
 
-use std::{
-    fmt, fs,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, fs};
 
+use jiff::Timestamp;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
     registry::Unit,
 };
+
+use super::clock;
 
 /// Unit of the times in `/proc/self/stat`. The kernel's is another, but what it shows to programs has been this on all
 /// architectures that matter since Linux 2.6.
@@ -25,7 +25,7 @@ pub(super) struct Process {
 impl Process {
     /// Call it early: the start of the process is taken to be now.
     pub(super) fn started_now() -> Self {
-        Self { start: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64()) }
+        Self { start: clock::now().duration_since(Timestamp::UNIX_EPOCH).as_secs_f64() }
     }
 }
 

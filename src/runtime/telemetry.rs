@@ -274,7 +274,7 @@ mod tests {
         });
         let mut line: Value = serde_json::from_str(&text).expect("one line of JSON");
         let time = line.as_object_mut().and_then(|line| line.remove("timestamp")).expect("a timestamp");
-        assert!(time.as_str().is_some_and(|time| time.ends_with('Z') && time.parse::<k8s_openapi::jiff::Timestamp>().is_ok()), "{time}");
+        assert!(time.as_str().is_some_and(|time| time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok()), "{time}");
         let expected = json!({
             "level": "INFO",
             "target": "revoiceit_operator::runtime::telemetry::tests",

@@ -1,10 +1,20 @@
 //! End-to-end tests against a real API server.
 
+mod counts;
+mod credentials;
+mod deletion;
+mod faults;
 mod golden;
 mod install;
+mod leaders;
 mod life;
 mod manifests;
+mod poison;
 mod resource;
+mod restart;
+mod seen;
 mod shared;
+mod startup;
+mod targets;
 mod upgrade;
 mod world;

@@ -1,6 +1,7 @@
 //! What one test has for itself: a tenant's namespace, an operator's namespace with the roles from `deploy/`, a Revoiceit, and operators.
 
 use std::{
+    path::Path,
     process::Command,
     sync::{
         Arc,
@@ -10,10 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::{
-    api::{core::v1::Secret, events::v1::Event},
-    jiff::Timestamp,
-};
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
@@ -31,7 +29,7 @@ use serde_json::{Value, json};
 use crate::shared::{INSTALL, installed};
 
 /// How a client secret looks that must never be seen anywhere.
-const CANARY: &str = "canary-of-a-client-secret";
+pub(crate) const CANARY: &str = "canary-of-a-client-secret";
 
 /// One test's part of the shared cluster, and a Revoiceit of its own.
 pub(crate) struct World {
@@ -107,27 +105,28 @@ impl World {
     /// The same, reaching the API server through a proxy at this URL.
     pub(crate) async fn operator_through(&self, server: &str, flags: &[&str]) -> Result<Operator> {
         let kubeconfig = self.cluster.kubeconfig_for_service_account(&self.system, names::OPERATOR, server).await?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_revoiceit-operator"));
-        command
-            .args(["run", "--api-url", &self.sandbox.api_url(), "--allow-insecure-api", "--kubeconfig"])
-            .arg(kubeconfig)
-            .args(["--operator-namespace", &self.system, "--namespace", &self.tenant, "--listen", "127.0.0.1:0"])
-            .args(["--lease-duration", "5s", "--log-level", "trace"])
-            .args(flags)
-            .env("RUST_LOG", "trace");
-        let name = format!("operator-{}", self.started.fetch_add(1, Ordering::Relaxed));
-        let process = Process::spawn(&name, &mut command, &self.scratch)?;
-        let admin_url = eventually("the operator to listen", GENEROUS, async || {
-            ensure!(process.is_running(), "it ended{}", process.tail());
-            let log = process.stderr()?;
-            let line = log.lines().find(|line| line.contains("admin server listens")).context("not yet")?;
-            let line: Value = serde_json::from_str(line)?;
-            Ok::<_, anyhow::Error>(format!("http://{}", find_address(&line).context("no address in the line")?))
-        })
-        .await?;
-        let operator = Operator { process, admin_url };
+        let operator = Operator::listening(self.spawn(&kubeconfig, flags)?).await?;
         eventually("the operator to be ready", GENEROUS, async || operator.get("/readyz").await).await?;
         Ok(operator)
+    }
+
+    /// Starts an operator and waits for nothing. What the test gives no flag for is set by the environment, which flags go before.
+    pub(crate) fn spawn(&self, kubeconfig: &Path, flags: &[&str]) -> Result<Process> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_revoiceit-operator"));
+        command
+            .args(["run", "--kubeconfig"])
+            .arg(kubeconfig)
+            .args(flags)
+            .env("REVOICEIT_API_URL", self.sandbox.api_url())
+            .env("REVOICEIT_ALLOW_INSECURE_API", "true")
+            .env("REVOICEIT_OPERATOR_NAMESPACE", &self.system)
+            .env("REVOICEIT_NAMESPACE", &self.tenant)
+            .env("REVOICEIT_LISTEN", "127.0.0.1:0")
+            .env("REVOICEIT_LEASE_DURATION", "5s")
+            .env("REVOICEIT_LOG_LEVEL", "trace")
+            .env("RUST_LOG", "trace");
+        let name = format!("operator-{}", self.started.fetch_add(1, Ordering::Relaxed));
+        Process::spawn(&name, &mut command, &self.scratch)
     }
 
     /// The policy file that shortens the protocol's times, as a flag's value.
@@ -168,6 +167,25 @@ impl World {
             "spec": whole,
         }))
         .await
+    }
+
+    /// So many resources at once, `speech-0`, …, each with a client `client-0` and a target `token-0` of its own.
+    pub(crate) async fn crowd(&self, resources: usize) -> Result<()> {
+        let mut items = Vec::new();
+        for number in 0..resources {
+            let (id, secret) = (format!("client-{number}-of-{}", self.tenant), format!("{CANARY}-{number}-{}", self.tenant));
+            self.sandbox.add_client(&id, &secret);
+            let meta = |name: &str| json!({ "name": format!("{name}-{number}"), "namespace": self.tenant });
+            items.push(json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": meta("client"),
+                "stringData": { "clientId": id, "clientSecret": secret },
+            }));
+            items.push(json!({
+                "apiVersion": "revoiceit.com/v1", "kind": names::KIND, "metadata": meta("speech"),
+                "spec": { "credentialsSecretRef": { "name": format!("client-{number}") }, "target": { "name": format!("token-{number}") } },
+            }));
+        }
+        self.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await
     }
 
     /// As users do it.
@@ -314,8 +332,10 @@ impl World {
         for operator in operators {
             places.push(("/metrics".to_owned(), operator.get("/metrics").await?));
         }
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.tenant);
-        places.push(("events".to_owned(), serde_json::to_string(&events.list(&ListParams::default()).await?.items)?));
+        for namespace in [&self.tenant, &self.system] {
+            let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+            places.push((format!("events in {namespace}"), serde_json::to_string(&events.list(&ListParams::default()).await?.items)?));
+        }
         let resources = self.resources().list(&ListParams::default()).await?.items;
         places.push(("resources".to_owned(), serde_json::to_string(&resources)?));
         for (place, text) in &places {
@@ -323,10 +343,12 @@ impl World {
             ensure!(told.is_none(), "{place} tells a secret");
         }
         for secret in self.secrets().list(&ListParams::default()).await?.items {
+            let is_ours = secret.annotations().contains_key(names::RESOURCE_ANNOTATION);
             for (key, value) in secret.data.unwrap_or_default() {
                 let text = String::from_utf8_lossy(&value.0).into_owned();
                 let told = refresh.iter().any(|token| text.contains(token.as_str()));
                 ensure!(!told, "key {key} of a Secret that pods mount holds a refresh token");
+                ensure!(!is_ours || !text.contains(CANARY), "key {key} of a target holds what only Revoiceit should be sent");
             }
         }
         Ok(())
@@ -365,7 +387,7 @@ pub(crate) fn conditions(resource: &RevoiceitCredential) -> Vec<String> {
 
 /// Milliseconds since 1970, as the sandbox counts.
 pub(crate) fn now_millis() -> i64 {
-    Timestamp::now().as_millisecond()
+    revoiceit_operator::runtime::clock::now().as_millisecond()
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -380,6 +402,19 @@ fn merge(into: &mut Value, from: Value) {
 }
 
 impl Operator {
+    /// When its admin server listens.
+    pub(crate) async fn listening(process: Process) -> Result<Self> {
+        let admin_url = eventually("the operator to listen", GENEROUS, async || {
+            ensure!(process.is_running(), "it ended{}", process.tail());
+            let log = process.stderr()?;
+            let line = log.lines().find(|line| line.contains("admin server listens")).context("not yet")?;
+            let line: Value = serde_json::from_str(line)?;
+            Ok::<_, anyhow::Error>(format!("http://{}", find_address(&line).context("no address in the line")?))
+        })
+        .await?;
+        Ok(Self { process, admin_url })
+    }
+
     /// The body of an answer of the admin server; an error unless it is a 200.
     pub(crate) async fn get(&self, path: &str) -> Result<String> {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
@@ -408,7 +443,6 @@ impl Operator {
     }
 
     /// Stops it in its tracks.
-    #[expect(dead_code, reason = "for the tests of two leaders")]
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
     }

@@ -6,8 +6,8 @@ use revoiceit_operator::planner::{self as real, Observed};
 use crate::{
     codec::{self, Codec},
     hash::{Map, Set},
-    sight::{Act, Came, Change, Hand, LedgerSight, Plan, Reading, ResourceSight, Rest, Seen, Sighted, SourceSight, TargetSight, Which},
-    world::{Held, NAMES, Record, Stamp},
+    sight::{Act, Came, Change, LedgerSight, Plan, Reading, ResourceSight, Rest, Seen, Sighted, SourceSight, TargetSight, Which},
+    world::{Credentials, Held, NAMES, Record, Stamp},
 };
 
 /// What is checked: the production functions, or the same with one rule broken.
@@ -28,12 +28,14 @@ pub(crate) struct Brain {
     planner: Planner,
     plans: Map<Seen, Plan>,
     folds: Map<(Seen, Came), Seen>,
+    sources: Map<(Seen, Option<u8>), bool>,
     forgotten: Set<Seen>,
 }
 
 impl Brain {
     pub(crate) fn new(policy: real::Policy, planner: Planner) -> Self {
-        Self { codec: Codec::new(policy), planner, plans: Map::default(), folds: Map::default(), forgotten: Set::default() }
+        let (plans, folds, sources) = (Map::default(), Map::default(), Map::default());
+        Self { codec: Codec::new(policy), planner, plans, folds, sources, forgotten: Set::default() }
     }
 
     /// How many different questions were asked.
@@ -73,12 +75,15 @@ impl Brain {
     }
 
     /// Whether the look has to read the credentials' content. All but the credentials has been read.
-    pub(crate) fn reads_credentials(&self, seen: &Seen, had_pair: bool, indexed: Option<u8>) -> bool {
+    pub(crate) fn reads_credentials(&mut self, seen: &Seen, had_pair: bool, indexed: Option<u8>) -> bool {
         // The rule asks whether the pass has read a pair before, not which.
-        let pair = crate::world::Credentials::default();
-        let source = if had_pair { SourceSight::Found(pair) } else { SourceSight::Missing };
-        let observed = self.codec.observed(&Seen { source, ..*seen });
-        real::reads_credentials(&observed, indexed.map(|version| real::Version::new(format!("version-{version}"))).as_ref())
+        let source = if had_pair { SourceSight::Found(Credentials::default()) } else { SourceSight::Missing };
+        let seen = Seen { source, ..*seen };
+        let codec = &self.codec;
+        *self
+            .sources
+            .entry((seen, indexed))
+            .or_insert_with(|| real::reads_credentials(&codec.observed(&seen), indexed.map(codec::version).as_ref()))
     }
 
     /// Begins a look: what it replaces is forgotten, but for what `fold` asks of it. That it asks for no more is made sure each time.
@@ -187,9 +192,4 @@ fn small_change(change: &real::Change) -> Change {
         real::Change::Close => Change::Close,
         real::Change::Lost { .. } => Change::Lost,
     }
-}
-
-/// Nothing of what was answered is lost to a pass that is over.
-pub(crate) fn is_empty_handed(seen: &Seen) -> bool {
-    matches!(seen.hand, Hand::Nothing)
 }

@@ -8,9 +8,9 @@ use crate::{
     hash,
     list::List,
     sight::Pass,
-    state::{REPLICAS, State},
+    state::{REPLICAS, State, is_listed},
     walk::{self, Visitor},
-    world::{AccessToken, RefreshToken, Stamp, Time, UIDS, Write},
+    world::{AccessToken, NAMES, RefreshToken, Stamp, Target, Time, UIDS, Write},
 };
 
 /// Brings a state into its form, and says whether the replicas changed places.
@@ -26,6 +26,9 @@ pub(crate) fn canonical(state: &mut State) -> bool {
             // No pass will be for it any more.
             (0..REPLICAS).for_each(|replica| state.absent_since[replica][uid] = None);
         }
+    }
+    for name in 0..NAMES {
+        state.world.tally.is_stray[name] &= matches!(state.world.targets[name], Target::Ours { .. }) && !is_listed(&state.world, name);
     }
     let tally = &mut state.world.tally;
     let balanced = tally.uncovered.min(tally.told);

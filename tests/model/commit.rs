@@ -14,7 +14,7 @@ impl Model {
                 let there = state.world.targets[usize::from(name)];
                 let may = if creates { there == Target::Absent } else { is_current && there != Target::Absent };
                 if may {
-                    self.check_delivery(state, name, content, creates);
+                    self.check_delivery(state, name, owner, content, creates);
                     state.world.targets[usize::from(name)] = Target::Ours { owner: Some(owner), content };
                     state.touch_target(name);
                 }
@@ -74,7 +74,9 @@ impl Model {
         let tally = &mut world.tally;
         // Each suspect may be the token that a cause was to have.
         tally.issues_left += record.lost.saturating_sub(there.map_or(0, |there| there.lost)) as i8;
-        let is_missed = std::mem::take(&mut tally.is_missed[usize::from(uid)]);
+        tally.is_missed[usize::from(uid)] = false;
+        // A POST has no precondition: two may count one loss, if the ledger of the first has gone when the second comes.
+        let was_missed = tally.was_missed[usize::from(uid)];
         if let Some(live) = record.live {
             let newest = world.access_tokens.iter().map(|token| token.rank).chain(world.tally.delivered).max().unwrap_or(0);
             let access = &mut world.access_tokens[usize::from(live.access)];
@@ -84,13 +86,13 @@ impl Model {
         }
         state.world.ledgers[usize::from(uid)] = Some(record);
         state.touch_ledger(uid);
-        if counts_loss && !is_missed {
+        if counts_loss && !was_missed {
             self.violated("I7", "a ledger is counted as lost that nobody deleted");
         }
     }
 
     /// I3, I4 and I9, when a target is written.
-    fn check_delivery(&mut self, state: &mut State, name: u8, content: u8, creates: bool) {
+    fn check_delivery(&mut self, state: &mut State, name: u8, owner: u8, content: u8, creates: bool) {
         let place = usize::from(name);
         if state.world.targets[place] == Target::Foreign {
             self.violated("I4", format!("target-{name} is overwritten and was somebody else's"));
@@ -104,9 +106,12 @@ impl Model {
             self.violated("I3", format!("target-{name} had a newer token before"));
         }
         let line = state.world.refresh_tokens[usize::from(token.of)];
-        if !creates && line.revoked_by_us && token.expires_at > 0 && reads(state, name) {
+        let is_read = reads(state, name) && state.world.resource.is_some_and(|resource| resource.uid == owner);
+        if !creates && line.revoked_by_us && token.expires_at > 0 && is_read {
             self.violated("I3", format!("target-{name} gets a token whose line we have revoked"));
         }
+        let is_listed = state.world.ledgers[usize::from(owner)].is_some_and(|record| record.listed[place] != Listed::No);
+        state.world.tally.is_stray[place] = !is_listed && state.world.tally.was_missed[usize::from(owner)];
         let delivered = &mut state.world.tally.delivered[place];
         *delivered = token.rank.max(*delivered);
     }
@@ -115,11 +120,14 @@ impl Model {
     pub(crate) fn check_revocation(&mut self, state: &State, refresh: u8) {
         for name in 0..NAMES as u8 {
             let Target::Ours { content, .. } = state.world.targets[usize::from(name)] else { continue };
-            if !is_token(content) || !reads(state, name) {
+            // What is garbage goes from under the pods anyway.
+            if !is_token(content) || !reads(state, name) || is_garbage(state, usize::from(name)) {
                 continue;
             }
             let token = state.world.access_tokens[usize::from(content)];
-            if token.of == refresh && token.expires_at > 0 {
+            // A token whose ledger was deleted by hand is in nobody's hand but that of the pass that revokes it.
+            let is_excused = state.world.refresh_tokens[usize::from(refresh)].is_excused;
+            if token.of == refresh && token.expires_at > 0 && !is_excused {
                 self.violated("I3", format!("a line is revoked while target-{name} holds its token"));
             }
         }
@@ -145,7 +153,8 @@ impl Model {
         let holds = match state.world.targets[usize::from(resource.target)] {
             Target::Ours { content, .. } if is_token(content) => {
                 let token = state.world.access_tokens[usize::from(content)];
-                token.expires_at > 0 && !state.world.refresh_tokens[usize::from(token.of)].revoked_by_us
+                let line = state.world.refresh_tokens[usize::from(token.of)];
+                token.expires_at > 0 && (!line.revoked_by_us || line.is_excused)
             }
             _ => false,
         };
@@ -173,6 +182,7 @@ impl Model {
                 && !is_listed(world, name)
                 && !is_collectable(state, owner)
                 && !world.tally.is_missed.contains(&true)
+                && !world.tally.is_stray[name]
             {
                 self.violated("I8", format!("target-{name} is ours, and no ledger lists it"));
             }

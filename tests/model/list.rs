@@ -1,9 +1,12 @@
 //! A short list that is copied with the state that it is part of.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    hash::{Hash, Hasher},
+    ops::{Deref, DerefMut},
+};
 
-/// At most `N` items. What is behind the last is always the default, so that equal lists hash alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// At most `N` items.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct List<T, const N: usize> {
     len: u8,
     items: [T; N],
@@ -48,5 +51,19 @@ impl<T, const N: usize> Deref for List<T, N> {
 impl<T, const N: usize> DerefMut for List<T, N> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.items[..usize::from(self.len)]
+    }
+}
+
+impl<T: PartialEq, const N: usize> PartialEq for List<T, N> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Eq, const N: usize> Eq for List<T, N> {}
+
+impl<T: Hash, const N: usize> Hash for List<T, N> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
     }
 }

@@ -26,13 +26,15 @@ pub(crate) struct Liveness {
 const LIMIT: usize = 2000;
 
 impl Liveness {
-    /// Follows the state to its rest.
-    pub(crate) fn check(&mut self, model: &mut Model, state: &State) -> Result<(), (Violation, Vec<String>)> {
+    /// Follows the state to its rest, and tells how.
+    pub(crate) fn check(&mut self, model: &mut Model, state: &State, mut story: Option<&mut Story>) -> Result<(), Violation> {
         let mut state = State { budget: Budget::default(), ..*state };
-        canonical(&mut state);
+        let is_swapped = canonical(&mut state);
+        if let Some(story) = &mut story {
+            story.after(&state, is_swapped);
+        }
         let mut way = Vec::new();
         let mut on_way = Set::<u128>::default();
-        let mut told = Story::new();
         loop {
             let hash = hash::wide(&state);
             if self.good.contains(&hash) {
@@ -41,12 +43,14 @@ impl Liveness {
             let is_round = !on_way.insert(hash);
             let failed = |what: &str| Violation { invariant: "liveness", what: what.to_owned() };
             if is_round || way.len() > LIMIT {
-                return Err((failed("it does not come to rest"), told.lines));
+                return Err(failed("it does not come to rest"));
             }
             way.push(hash);
-            match next(model, &state) {
+            match next(model, &mut state) {
                 Next::Step(step) => {
-                    told.tell(model, &state, step);
+                    if let Some(story) = &mut story {
+                        story.tell(model, &state, step);
+                    }
                     state = if let Step::Time { seconds } = step {
                         let mut later = state;
                         pass_time(model, &mut later, seconds);
@@ -55,13 +59,15 @@ impl Liveness {
                         after(model, &state, step)
                     };
                     if let Some(violation) = model.violation.take() {
-                        return Err((violation, told.lines));
+                        return Err(violation);
                     }
                     let is_swapped = canonical(&mut state);
-                    told.after(&state, is_swapped);
+                    if let Some(story) = &mut story {
+                        story.after(&state, is_swapped);
+                    }
                 }
                 Next::Rest => break,
-                Next::Stuck(what) => return Err((failed(&what), told.lines)),
+                Next::Stuck(what) => return Err(failed(&what)),
             }
         }
         self.good.extend(way);
@@ -75,7 +81,7 @@ enum Next {
     Stuck(String),
 }
 
-fn next(model: &mut Model, state: &State) -> Next {
+fn next(model: &mut Model, state: &mut State) -> Next {
     for replica in 0..REPLICAS {
         if let Some(pass) = state.passes[replica] {
             return Next::Step(match pass.phase {
@@ -110,12 +116,13 @@ fn next(model: &mut Model, state: &State) -> Next {
     }
 }
 
-/// The time at which it is due again, if a pass that begins now changes nothing.
-fn would_rest(model: &mut Model, state: &State, uid: u8, start: Start) -> Option<Option<Time>> {
+/// The time at which it is due again, if a pass that begins now changes nothing but what the replica remembers.
+fn would_rest(model: &mut Model, state: &mut State, uid: u8, start: Start) -> Option<Option<Time>> {
     let mut trial = *state;
     model.begin(&mut trial, 0, uid, start);
     for _ in 0..12 {
         let Some(pass) = trial.passes[0] else {
+            state.absent_since = trial.absent_since;
             return Some(model.last_rest);
         };
         match pass.phase {
@@ -126,11 +133,18 @@ fn would_rest(model: &mut Model, state: &State, uid: u8, start: Start) -> Option
     None
 }
 
+fn is_nobodys(world: &World, name: usize) -> bool {
+    matches!(world.targets[name], Target::Ours { owner: None, .. })
+}
+
 /// What is not as it should be for good.
 fn wants(world: &World) -> Option<&'static str> {
     for (uid, record) in world.ledgers.iter().enumerate() {
         let Some(record) = record else { continue };
-        if !world.resource.is_some_and(|resource| usize::from(resource.uid) == uid) {
+        let is_gone = !world.resource.is_some_and(|resource| usize::from(resource.uid) == uid);
+        // A target that nobody owns and that the successor does not take over is deleted when that goes too.
+        let is_kept = world.resource.is_some() && (0..NAMES).any(|name| record.listed[name] != Listed::No && is_nobodys(world, name));
+        if is_gone && !is_kept {
             return Some("a ledger is left of a resource that is gone");
         }
         if record.intent.is_some() {

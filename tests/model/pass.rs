@@ -134,7 +134,7 @@ impl Model {
         };
     }
 
-    fn read_credentials(&self, state: &State, pass: &Pass, had_pair: bool) -> SourceSight {
+    fn read_credentials(&mut self, state: &State, pass: &Pass, had_pair: bool) -> SourceSight {
         let there = state.world.credentials;
         if self.brain.reads_credentials(&pass.seen, had_pair, there.map(|there| there.version)) {
             there.map_or(SourceSight::Missing, SourceSight::Found)

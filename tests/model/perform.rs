@@ -4,7 +4,7 @@ use revoiceit_operator::planner::Refused;
 
 use crate::{
     pass::refusable,
-    sight::{Act, Came, Change, Failure, Hand, Pass, Phase, Plan, ResourceSight, TargetSight, Which},
+    sight::{Act, Came, Change, Failure, Hand, Pass, Phase, Plan, ResourceSight, TargetSight},
     state::{Model, Rotation, State, as_kept, as_seen_by},
     world::{AccessToken, BAD_PAIR, Credentials, Late, RefreshToken, Stamp, Target, Write},
 };
@@ -58,7 +58,12 @@ impl Model {
         let pass = *state.pass(replica);
         let act = self.act(&pass).expect("an act");
         if outcome == Outcome::Denied {
-            return self.came(state, replica, Came::Denied(refusable(&act).expect("a write")));
+            let refused = refusable(&act).expect("a write");
+            if refused == Refused::Ledger && pass.seen.hand.refresh_token().is_some() {
+                // What cannot be saved is revoked, and its cause may have another.
+                state.world.tally.issues_left += 1;
+            }
+            return self.came(state, replica, Came::Denied(refused));
         }
         let came = match act {
             Act::Look => unreachable!("a look is read step by step"),
@@ -69,7 +74,7 @@ impl Model {
             Act::Refresh { revision, token } => {
                 Came::Refreshed { of: revision, answer: self.refresh(state, replica, &pass, token, outcome) }
             }
-            Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, which, token, outcome) },
+            Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, token, outcome) },
             write => return self.write(state, replica, &pass, write, outcome),
         };
         if matches!(act, Act::Issue { .. } | Act::Refresh { .. } | Act::Revoke { .. }) {
@@ -206,14 +211,12 @@ impl Model {
             let intent = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
             // The first rotation ever has no intent. So has one whose ledger was deleted by hand.
             let is_covered = intent.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8));
+            // Without one nothing keeps another from trying the old token, and then its line seems to be dead.
+            state.world.tally.issues_left += i8::from(!is_covered && self.laws.rotation == Rotation::Replaces);
             let is_known = pass.seen.record().is_some_and(|record| record.rotates);
             let is_excused = !is_covered && (!is_known || state.world.tally.was_missed[usize::from(pass.uid)]);
             state.world.refresh_tokens.place(RefreshToken { is_alive: true, revoked_by_us: false, is_excused })
         });
-        if self.laws.rotation == Rotation::Replaces && matches!(outcome, Outcome::Fails(Fault::LostAnswer)) {
-            // The line has ended without anybody's doing.
-            state.world.tally.issues_left += 1;
-        }
         let access = self.access_token(state, rotated.unwrap_or(token));
         answered(outcome, (access, rotated), rotated)
     }
@@ -222,15 +225,11 @@ impl Model {
         state.world.access_tokens.place(AccessToken { of, rank: 0, expires_at: self.brain.codec.lifetime() })
     }
 
-    fn revoke(&mut self, state: &mut State, which: Which, token: u8, outcome: Outcome) -> Result<bool, Failure> {
+    fn revoke(&mut self, state: &mut State, token: u8, outcome: Outcome) -> Result<bool, Failure> {
         if let Some(failure) = fails_before(outcome) {
             return Err(failure);
         }
         self.check_revocation(state, token);
-        if which == Which::InHand {
-            // Nobody had it, so its cause may have another.
-            state.world.tally.issues_left += 1;
-        }
         let token = &mut state.world.refresh_tokens[usize::from(token)];
         let was_known = token.is_alive;
         (token.is_alive, token.revoked_by_us) = (false, true);

@@ -117,3 +117,63 @@ fn live_with_renames() {
     let adversity = Adversity { edits: &[Edit::Rename], ..Adversity::NONE };
     Scenario { budget: budget(2, 0, 1), adversity, ..Scenario::new(Start::Live) }.holds("live, rename");
 }
+
+/// For exploring: `MODEL="live time=2 faults=1 edits=Rename,Delete n=2 crash lost deny call bogus spurious glance rotate=replaces live=1 limit=1000000"`.
+#[test]
+#[ignore = "takes its scenario from the environment"]
+fn explore() {
+    let text = std::env::var("MODEL").unwrap();
+    let mut scenario = Scenario::new(Start::Fresh);
+    for word in text.split_whitespace() {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let number = || value.parse::<u32>().unwrap();
+        match key {
+            "fresh" => scenario.start = Start::Fresh,
+            "live" if value.is_empty() => scenario.start = Start::Live,
+            "due" => scenario.start = Start::Due,
+            "time" => scenario.budget.time = number() as u8,
+            "faults" => scenario.budget.faults = number() as u8,
+            "kills" => scenario.budget.kills = number() as u8,
+            "n" => scenario.budget.edits = number() as u8,
+            "edits" => {
+                let all = [
+                    Edit::Credentials,
+                    Edit::BadCredentials,
+                    Edit::TouchCredentials,
+                    Edit::DeleteCredentials,
+                    Edit::Rename,
+                    Edit::Rotate,
+                    Edit::Suspend,
+                    Edit::Delete,
+                    Edit::Orphan,
+                    Edit::Recreate,
+                    Edit::Restore,
+                    Edit::Force,
+                    Edit::DeleteTarget,
+                    Edit::EditTarget,
+                    Edit::Foreign,
+                    Edit::DeleteLedger,
+                ];
+                let edits: Vec<Edit> =
+                    all.into_iter().filter(|edit| value == "all" || value.split(',').any(|name| name == format!("{edit:?}"))).collect();
+                scenario.adversity.edits = Box::leak(edits.into_boxed_slice());
+            }
+            "crash" => scenario.adversity.crash = true,
+            "lost" => scenario.adversity.lost = true,
+            "deny" => scenario.adversity.deny = true,
+            "call" => scenario.adversity.call = true,
+            "any" => {
+                scenario.adversity =
+                    Adversity { edits: scenario.adversity.edits, spurious: scenario.adversity.spurious, ..Adversity::ANY_FAULT }
+            }
+            "bogus" => scenario.adversity.bogus = true,
+            "spurious" => scenario.adversity.spurious = true,
+            "glance" => scenario.laws.glances = true,
+            "rotate" => scenario.laws.rotation = if value == "adds" { Rotation::Adds } else { Rotation::Replaces },
+            "live" => scenario.liveness = number(),
+            "limit" => scenario.limit = number() as usize,
+            _ => panic!("{key}?"),
+        }
+    }
+    scenario.holds(&text);
+}

@@ -61,12 +61,12 @@ impl Search {
             let mut next = Vec::new();
             for (number, state) in &level {
                 if self.liveness > 0 && number % self.liveness == 0 {
-                    let rests = liveness.check(&mut self.model, state);
-                    if let Err((violation, tail)) = rests {
+                    if let Err(violation) = liveness.check(&mut self.model, state, None) {
                         let mut story = self.story(&start, &parents, *number, None);
-                        story.push("… and from here on, with no more faults:".to_owned());
-                        story.extend(tail);
-                        counterexample = Some(Counterexample { violation, story });
+                        story.lines.push("… and from here on, with no more faults:".to_owned());
+                        let again = Liveness::default().check(&mut self.model, state, Some(&mut story));
+                        debug_assert!(again.is_err(), "it was wrong before");
+                        counterexample = Some(Counterexample { violation, story: story.lines });
                         break 'search;
                     }
                 }
@@ -75,7 +75,7 @@ impl Search {
                     let mut reached = after(&mut self.model, state, step);
                     if let Some(violation) = self.model.violation.take() {
                         let story = self.story(&start, &parents, *number, Some(index));
-                        counterexample = Some(Counterexample { violation, story });
+                        counterexample = Some(Counterexample { violation, story: story.lines });
                         break 'search;
                     }
                     canonical(&mut reached);
@@ -107,7 +107,7 @@ impl Search {
     }
 
     /// How a state comes about, and what its step of that number does.
-    fn story(&mut self, start: &State, parents: &[Parent], number: u32, last: Option<usize>) -> Vec<String> {
+    fn story(&mut self, start: &State, parents: &[Parent], number: u32, last: Option<usize>) -> Story {
         let mut path: Vec<usize> = last.into_iter().collect();
         let mut number = number;
         while number != 0 {
@@ -124,6 +124,6 @@ impl Search {
             story.after(&state, is_swapped);
         }
         self.model.violation = None;
-        story.lines
+        story
     }
 }

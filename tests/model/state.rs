@@ -4,7 +4,7 @@ use revoiceit_operator::planner::Policy;
 
 use crate::{
     brain::{Brain, Planner},
-    sight::{Pass, Phase, ResourceSight},
+    sight::{Pass, ResourceSight},
     world::{Listed, Record, Stamp, Time, UIDS, World, Write},
 };
 
@@ -127,10 +127,10 @@ impl State {
             _ => None,
         });
         for record in self.world.ledgers.iter_mut().flatten().chain(late) {
-            for intent in &mut record.intent {
-                if intent.stamp == Stamp::Of(replica as u8) {
-                    intent.stamp = Stamp::Nobody;
-                }
+            if let Some(intent) = &mut record.intent
+                && intent.stamp == Stamp::Of(replica as u8)
+            {
+                intent.stamp = Stamp::Nobody;
             }
         }
     }
@@ -146,7 +146,7 @@ impl State {
     /// The ledger has a new version, or is gone.
     pub(crate) fn touch_ledger(&mut self, uid: u8) {
         for pass in self.passes.iter_mut().flatten().filter(|pass| pass.uid == uid) {
-            for ledger in &mut pass.seen.ledger {
+            if let Some(ledger) = &mut pass.seen.ledger {
                 ledger.is_current = false;
             }
         }
@@ -177,16 +177,12 @@ impl State {
         let ledgers = self.world.ledgers;
         (0..UIDS as u8).filter(move |uid| resource == Some(*uid) || ledgers[usize::from(*uid)].is_some())
     }
-
-    pub(crate) fn is_reading(&self, replica: usize) -> bool {
-        self.passes[replica].is_some_and(|pass| matches!(pass.phase, Phase::Read(_)))
-    }
 }
 
 /// A record as a pass of this replica sees it: its own intents, and those of others.
 pub(crate) fn as_seen_by(replica: usize, record: Record) -> Record {
     let mut record = record;
-    for intent in &mut record.intent {
+    if let Some(intent) = &mut record.intent {
         intent.stamp = if intent.stamp == Stamp::Of(replica as u8) { Stamp::Mine } else { Stamp::Other };
     }
     record
@@ -195,7 +191,7 @@ pub(crate) fn as_seen_by(replica: usize, record: Record) -> Record {
 /// The same as the server keeps it. An intent of another's is the one that is there already: nobody writes anybody else's.
 pub(crate) fn as_kept(replica: usize, record: Record, there: Option<Record>) -> Record {
     let mut record = record;
-    for intent in &mut record.intent {
+    if let Some(intent) = &mut record.intent {
         intent.stamp = match intent.stamp {
             Stamp::Mine => Stamp::Of(replica as u8),
             _ => there.and_then(|there| there.intent).map_or(Stamp::Nobody, |intent| intent.stamp),

@@ -55,7 +55,8 @@ impl Story {
         if is_swapped {
             self.names.swap(0, 1);
         }
-        let changes = self.world.map(|before| changes(&before, &state.world)).unwrap_or_default();
+        let is_time = self.lines.last().is_some_and(|line| line.ends_with("s later"));
+        let changes = self.world.take().filter(|_| !is_time).map(|before| changes(&before, &state.world)).unwrap_or_default();
         if let Some(line) = self.lines.last_mut().filter(|_| !changes.is_empty()) {
             *line = format!("{line:<60} → {}", changes.join("; "));
         }

@@ -1,7 +1,7 @@
 //! Visits all numbers of one kind in a state: times, tokens, revisions, ranks.
 
 use crate::{
-    sight::{Act, Called, Failure, Hand, Pass, Phase, ResourceSight, Seen, Sighted, TargetSight, is_token},
+    sight::{Called, Failure, Hand, Pass, Phase, ResourceSight, Seen, Sighted, TargetSight, is_token},
     state::State,
     world::{Failed, IntentCall, Listed, Record, Target, Time, Write},
 };
@@ -153,9 +153,4 @@ pub(crate) fn pass_time(state: &mut State, seconds: Time) {
     self::state(state, &mut Passing(seconds));
     // The server has given up on it.
     state.world.late = state.world.late.filter(|late| late.until >= 0);
-}
-
-/// What an act says of a token is as old as the state that it was planned in.
-pub(crate) fn is_call(act: &Act) -> bool {
-    matches!(act, Act::Issue { .. } | Act::Refresh { .. } | Act::Revoke { .. })
 }

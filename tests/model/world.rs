@@ -248,6 +248,8 @@ pub(crate) struct Tally {
     pub(crate) is_missed: [bool; UIDS],
     /// A ledger was deleted by hand at some time.
     pub(crate) was_missed: [bool; UIDS],
+    /// The target was written by a pass whose ledger somebody had deleted: nobody can know of it.
+    pub(crate) is_stray: [bool; NAMES],
     /// The resource has had our finalizer at some time: a stale cache may still show it.
     pub(crate) was_claimed: [bool; UIDS],
     /// Some fault was used: a suspect may be right.
@@ -257,7 +259,7 @@ pub(crate) struct Tally {
 impl Record {
     /// The refresh tokens in it.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = u8> {
-        self.live.map(|live| live.refresh).into_iter().chain(self.retiring.to_vec().into_iter().map(|retiring| retiring.refresh))
+        self.live.iter().map(|live| live.refresh).chain(self.retiring.iter().map(|retiring| retiring.refresh))
     }
 
     pub(crate) fn names(&self) -> u8 {

@@ -63,7 +63,7 @@ impl Scratch {
         &self.path
     }
 
-    /// Writes a file into the folder that only this user can read, and returns its path.
+    /// Writes a file into the folder, and returns its path.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path.join(name);
         std::fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;

@@ -4,7 +4,7 @@
 mod record;
 mod seen;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -14,7 +14,11 @@ use revoiceit_operator::{
     revoiceit::{AccessToken, ClientCredentials, ClientId, ClientSecret, RefreshToken},
 };
 
-use crate::world::{BAD_PAIR, EDITED, Time};
+use crate::{
+    hash::Map,
+    sight::Owner,
+    world::{BAD_PAIR, EDITED, Resource, Time},
+};
 
 /// The namespace of the operator in the model.
 const OPERATOR_NAMESPACE: &str = "operator";
@@ -32,6 +36,9 @@ pub(crate) struct Codec {
     template: RevoiceitCredentialSpec,
     pairs: Vec<(Digest, u8)>,
     contents: Vec<(Digest, u8)>,
+    /// What was built before: a state has few resources and few kinds of target.
+    resources: RefCell<Map<(Resource, bool), real::Resource>>,
+    target_metas: RefCell<Map<(Owner, bool), Arc<ObjectMeta>>>,
 }
 
 impl Codec {
@@ -53,6 +60,8 @@ impl Codec {
             template: serde_json::from_value(spec).expect("a spec"),
             pairs: (0..=BAD_PAIR).map(|pair| (Digest::of_pair(&credentials(pair)), pair)).collect(),
             contents: (0..16).chain([EDITED]).map(|content| (digest_of(content), content)).collect(),
+            resources: RefCell::default(),
+            target_metas: RefCell::default(),
         }
     }
 
@@ -84,6 +93,10 @@ impl Codec {
 
     fn content_of(&self, digest: &Digest) -> u8 {
         self.contents.iter().find(|(of, _)| of == digest).map(|(_, content)| *content).expect("a content of the model")
+    }
+
+    fn content_digest(&self, content: u8) -> Digest {
+        self.contents.iter().find(|(_, of)| *of == content).map(|(digest, _)| digest.clone()).expect("a content of the model")
     }
 
     fn pair_digest(&self, pair: u8) -> Digest {
@@ -137,7 +150,7 @@ fn credentials(pair: u8) -> ClientCredentials {
     ClientCredentials { client_id: ClientId::new("id"), client_secret: ClientSecret::new(format!("pair-{pair}")) }
 }
 
-fn version(version: u8) -> Version {
+pub(crate) fn version(version: u8) -> Version {
     Version::new(format!("version-{version}"))
 }
 

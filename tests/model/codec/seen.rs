@@ -10,7 +10,7 @@ use revoiceit_operator::{
 };
 
 use super::{
-    Codec, OPERATOR_NAMESPACE, OTHER_UID, UID, access_token, at, credentials, digest_of, has_finalizer, is_current, name_of, now, number,
+    Codec, OPERATOR_NAMESPACE, OTHER_UID, UID, access_token, at, credentials, has_finalizer, is_current, name_of, now, number,
     object_version,
     record::{self, real_owner, revision, small_owner, small_version},
     refresh_token, request, resource_object, target_name, time, version,
@@ -55,7 +55,7 @@ impl Codec {
             },
             resource: small_resource(&observed.resource),
             ledger: self.small_ledger(&observed.ledger),
-            source: self.small_source(&observed.source),
+            source: Self::small_source(&observed.source),
             targets: std::array::from_fn(|name| self.small_target(observed.targets.get(&target_name(name as u8)))),
             hand: self.small_hand(&observed.hand),
             refused: observed.refused,
@@ -147,10 +147,13 @@ impl Codec {
             ResourceSight::Replaced => return real::Resource::Replaced,
             ResourceSight::Released => return real::Resource::Released,
         };
+        self.resources.borrow_mut().entry((*resource, is_current)).or_insert_with(|| self.existing(resource, is_current)).clone()
+    }
+
+    fn existing(&self, resource: &Resource, is_current: bool) -> real::Resource {
         let meta = self.resource_meta(resource, is_current);
         if resource.deleted_at.is_some() {
             let deadline = Some(self.template.revocation.deadline());
-            // How the model finds the fields again that a Leaving has no place for.
             return real::Resource::Leaving(Arc::new(real::Leaving { meta, deadline, status: Default::default() }));
         }
         real::Resource::Wanted(Arc::new(self.wanted(resource, meta)))
@@ -201,13 +204,13 @@ impl Codec {
         }
     }
 
-    fn small_source(&self, source: &real::Source) -> SourceSight {
+    fn small_source(source: &real::Source) -> SourceSight {
         match source {
             real::Source::Unread { version } => SourceSight::Unread { version: small_version(version) },
             real::Source::Missing => SourceSight::Missing,
             real::Source::Incomplete { .. } => unreachable!("the model has no such credentials"),
             real::Source::Found { pair, version } => {
-                SourceSight::Found(Credentials { pair: self.pair_of(&real::Digest::of_pair(pair)), version: small_version(version) })
+                SourceSight::Found(Credentials { pair: number(pair.client_secret.expose()), version: small_version(version) })
             }
         }
     }
@@ -226,15 +229,20 @@ impl Codec {
             }
             TargetSight::Ours { owner, content, is_current } => real::Target::Ours {
                 owner: real_owner(owner),
-                data: digest_of(content),
+                data: self.content_digest(content),
                 immutable: false,
-                meta: Arc::new(self.target_meta(owner, is_current)),
+                meta: self.target_meta(owner, is_current),
             },
         })
     }
 
+    fn target_meta(&self, owner: Owner, is_current: bool) -> Arc<ObjectMeta> {
+        let mut metas = self.target_metas.borrow_mut();
+        Arc::clone(metas.entry((owner, is_current)).or_insert_with(|| Arc::new(self.written_meta(owner, is_current))))
+    }
+
     /// As a write of ours leaves it.
-    fn target_meta(&self, owner: Owner, is_current: bool) -> ObjectMeta {
+    fn written_meta(&self, owner: Owner, is_current: bool) -> ObjectMeta {
         let there = ObjectMeta { resource_version: object_version(is_current), ..ObjectMeta::default() };
         let meta = real::dry(&self.wanted(&Resource::default(), ObjectMeta::default()), &self.id).metadata(&there);
         let owned_by = |uid: &str| {

@@ -1,0 +1,123 @@
+//! What Revoiceit answered and no record has yet.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    record::Record,
+    schedule,
+    words::{Digest, Stamp, Version},
+};
+use crate::revoiceit::{Failure, Issued, RefreshToken, Refreshed};
+
+/// What Revoiceit answered, until a record has it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hand {
+    /// Nothing.
+    Nothing,
+    /// A new line.
+    Granted {
+        /// The tokens.
+        issued: Issued,
+        /// The time before the request was sent.
+        sent_at: Timestamp,
+        /// Digest of the pair that was sent.
+        source: Digest,
+        /// The version of the credentials Secret that the pair was in.
+        source_version: Version,
+        /// Value of the rotation annotation when the request was sent.
+        request: Option<String>,
+    },
+    /// A new access token of a line.
+    Refreshed {
+        /// The revision that was refreshed.
+        of: u64,
+        /// The tokens.
+        refreshed: Refreshed,
+        /// The time before the request was sent.
+        sent_at: Timestamp,
+    },
+    /// An issue or a refresh that brought nothing.
+    Failed {
+        /// Which, and the digest of the pair of an issue.
+        call: Called,
+        /// How.
+        failure: Failure,
+        /// The time before the request was sent.
+        sent_at: Timestamp,
+    },
+    /// A refresh token that is no more.
+    Ended {
+        /// Its revision.
+        revision: u64,
+        /// Revoiceit did not know it although it had worked within the hour.
+        disputed: bool,
+    },
+    /// A refresh token that could not be revoked.
+    NotEnded {
+        /// Its revision.
+        revision: u64,
+        /// The attempts, this one included.
+        tries: u32,
+        /// What Revoiceit asks to wait.
+        retry_after: Option<Duration>,
+        /// The time before the request was sent.
+        sent_at: Timestamp,
+    },
+}
+
+/// The call that [`Hand::Failed`] is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// `POST /auth/token` with the pair of this digest.
+    Issue(Digest),
+    /// `POST /auth/refresh` of this revision.
+    Refresh(u64),
+}
+
+impl Hand {
+    /// Whether there is anything in it.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+
+    /// The refresh token in hand that is live and in no record.
+    pub fn refresh_token(&self) -> Option<&RefreshToken> {
+        match self {
+            Self::Granted { issued, .. } => Some(&issued.refresh),
+            Self::Refreshed { refreshed, .. } => refreshed.rotated.as_ref(),
+            Self::Failed { failure: Failure::Malformed { refresh }, .. } => refresh.as_ref(),
+            Self::Nothing | Self::Failed { .. } | Self::Ended { .. } | Self::NotEnded { .. } => None,
+        }
+    }
+
+    /// The record tells everything that is in hand: it was saved, or what it was about is over.
+    pub fn is_settled_in(&self, record: &Record, me: &Stamp) -> bool {
+        // While my intent stands, nothing of what it was written for was saved.
+        let may_stand = matches!(self, Self::Granted { .. } | Self::Refreshed { .. } | Self::Failed { .. });
+        if may_stand && record.intent.as_ref().is_some_and(|intent| intent.stamp == *me) {
+            return false;
+        }
+        if self.refresh_token().is_some_and(|token| !record.holds(token)) {
+            return false;
+        }
+        let revision_is_live = |revision: u64| record.live.as_ref().is_some_and(|live| live.revision == revision);
+        let retiring = |revision: u64| record.retiring.iter().find(|retiring| retiring.revision == revision);
+        match self {
+            Self::Refreshed { of, refreshed, .. } => refreshed.rotated.is_some() || !revision_is_live(*of),
+            // An intent of mine that is gone and was not folded was taken for lost by another: what it was about is over.
+            Self::Failed { call: Called::Issue(_), sent_at, .. } => {
+                record.failed_issue.as_ref().is_none_or(|failed| schedule::is_told_by(*sent_at, failed))
+            }
+            Self::Failed { call: Called::Refresh(of), sent_at, .. } => {
+                !revision_is_live(*of) || record.failed_refresh.as_ref().is_some_and(|failed| schedule::is_told_by(*sent_at, failed))
+            }
+            Self::Ended { revision, .. } => !revision_is_live(*revision) && retiring(*revision).is_none(),
+            Self::NotEnded { revision, tries, .. } => {
+                !revision_is_live(*revision) && retiring(*revision).is_none_or(|retiring| retiring.tries >= *tries)
+            }
+            Self::Nothing | Self::Granted { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What tests look at: calls, events, messages, and what the ledgers hold against what Revoiceit knows.
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
+use kube::{Api, ResourceExt, api::ListParams};
+use revoiceit_harness::wait::{GENEROUS, eventually};
+use revoiceit_operator::api::{RevoiceitCredential, names};
+use revoiceit_sandbox::{Call, Delivery};
+use serde_json::Value;
+
+use crate::world::World;
+
+impl World {
+    /// How many issues, refreshes and revocations there were.
+    pub(crate) fn calls(&self) -> (usize, usize, usize) {
+        (self.sandbox.count(Call::Issue, 0), self.sandbox.count(Call::Refresh, 0), self.sandbox.count(Call::Revoke, 0))
+    }
+
+    /// The record in the ledger of a resource.
+    pub(crate) async fn record(&self, name: &str) -> Result<Value> {
+        let uid = self.get(name).await?.uid().context("it has no UID")?;
+        let ledgers: Api<Secret> = Api::namespaced(self.client.clone(), &self.system);
+        let ledger = ledgers.get(&names::ledger_name(&uid)).await?;
+        Ok(serde_json::from_slice(&ledger.data.unwrap_or_default().get(names::LEDGER_KEY).context("no record in it")?.0)?)
+    }
+
+    /// How many refresh tokens a resource's status says may be lost.
+    pub(crate) async fn suspected_lost(&self, name: &str) -> Result<i32> {
+        Ok(self.get(name).await?.status.and_then(|status| status.suspected_lost).unwrap_or_default())
+    }
+
+    /// Waits until the events about a resource are these and no others, as `Type Reason`, in the order of the alphabet.
+    pub(crate) async fn told(&self, name: &str, expected: &[&str]) -> Result<()> {
+        eventually(&format!("the events about {name} to be {expected:?}"), GENEROUS, async || {
+            let told = self.events(name).await?;
+            ensure!(told == expected, "they are {told:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    }
+
+    /// Waits until this is among them.
+    pub(crate) async fn is_told(&self, name: &str, expected: &str) -> Result<()> {
+        eventually(&format!("the events about {name} to have {expected}"), GENEROUS, async || {
+            let told = self.events(name).await?;
+            ensure!(told.iter().any(|told| told == expected), "they are {told:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    }
+
+    async fn events(&self, name: &str) -> Result<Vec<String>> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.tenant);
+        let about = |event: &Event| event.regarding.as_ref().and_then(|regarding| regarding.name.as_deref()) == Some(name);
+        let word = |event: Event| format!("{} {}", event.type_.unwrap_or_default(), event.reason.unwrap_or_default());
+        let mut told: Vec<String> = events.list(&ListParams::default()).await?.items.into_iter().filter(about).map(word).collect();
+        told.sort();
+        Ok(told)
+    }
+
+    /// Every refresh token that lives is in a ledger, or covered by what the resources say may be lost; every one that came through is in a
+    /// ledger or ended. To be called at rest.
+    pub(crate) async fn nothing_is_forgotten(&self) -> Result<()> {
+        let ledgers: Api<Secret> = Api::namespaced(self.client.clone(), &self.system);
+        let mut kept = String::new();
+        for ledger in ledgers.list(&ListParams::default()).await?.items {
+            for (_, value) in ledger.data.unwrap_or_default() {
+                kept.push_str(&String::from_utf8_lossy(&value.0));
+            }
+        }
+        let truth = self.sandbox.truth();
+        let missing: Vec<_> = truth.live_refresh_tokens().filter(|token| !kept.contains(token.token.as_str())).collect();
+        let resources = self.resources().list(&ListParams::default()).await?.items;
+        let suspected: i32 = resources.iter().filter_map(|resource| resource.status.as_ref()?.suspected_lost).sum();
+        ensure!(missing.len() <= usize::try_from(suspected)?, "{} live tokens are in no ledger, {suspected} suspected", missing.len());
+        let came_through = missing.iter().filter(|token| token.delivery == Delivery::Delivered).count();
+        ensure!(came_through == 0, "{came_through} tokens were answered and forgotten");
+        Ok(())
+    }
+}
+
+/// The message of the Ready condition.
+pub(crate) fn message(resource: &RevoiceitCredential) -> &str {
+    let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    conditions.iter().find(|condition| condition.type_ == "Ready").map_or("", |condition| condition.message.as_str())
+}

@@ -1,0 +1,143 @@
+//! Starting: what is missing is said with what to do about it, and waited for where it may come.
+
+use anyhow::{Context, Result, ensure};
+use revoiceit_harness::{
+    cluster::{Cluster, Options},
+    wait::{GENEROUS, eventually},
+};
+use revoiceit_operator::api::names;
+use serde_json::{Value, json};
+
+use crate::{
+    shared::{CRD, INSTALL, install},
+    world::{Operator, World},
+};
+
+/// How an operator with these flags ends, and the last line that it says.
+async fn ends(world: &World, account: (&str, &str), flags: &[&str]) -> Result<(Option<i32>, String)> {
+    let kubeconfig = world.cluster.kubeconfig_for_service_account(account.0, account.1, &world.cluster.server()).await?;
+    let process = world.spawn(&kubeconfig, flags)?;
+    let status = process.wait(GENEROUS).await?;
+    let said = process.stderr()?;
+    Ok((status.code(), said.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default().to_owned()))
+}
+
+/// Waits until the operator says that it is ready, or that this is missing.
+async fn says(operator: &Operator, expected: &str) -> Result<()> {
+    eventually(&format!("/readyz to say {expected:?}"), GENEROUS, async || {
+        ensure!(operator.process.is_running(), "it ended{}", operator.process.tail());
+        let said = operator.get("/readyz").await.unwrap_or_else(|error| error.to_string());
+        ensure!(said.contains(expected), "it says {said:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_person_has_to_mend_ends_the_start_with_what_to_do() -> Result<()> {
+    let world = World::new().await?;
+    let own = (world.system.as_str(), names::OPERATOR);
+    // An account without any roles; the one that every namespace has comes a moment after it.
+    world.kubectl(&["create", "serviceaccount", "nobody"]).await?;
+    world.cluster.kubectl(["create", "clusterrole", "reads-namespaces", "--verb=get", "--resource=namespaces"]).await?;
+    let subject = format!("--serviceaccount={}:{}", world.system, names::OPERATOR);
+    world.cluster.kubectl(["create", "clusterrolebinding", "reads-namespaces", "--clusterrole=reads-namespaces", &subject]).await?;
+    let missing = world.policy(&json!({ "no-such-time": 1 }))?;
+
+    let cases: Vec<((&str, &str), Vec<&str>, i32, String)> = vec![
+        (
+            own,
+            vec!["--operator-namespace", "nowhere"],
+            1,
+            "error: the operator's own namespace \"nowhere\" does not exist: create it, or name another one with --operator-namespace"
+                .into(),
+        ),
+        (
+            (&world.tenant, "nobody"),
+            vec![],
+            1,
+            format!(
+                "error: the operator may not read its own namespace \"{}\" (HTTP 403): apply the roles in deploy/, and check the service \
+                 account or the kubeconfig",
+                world.system
+            ),
+        ),
+        (
+            own,
+            vec!["--api-url", "https://127.0.0.1:1", "--policy-for-tests", &missing],
+            2,
+            "error: --policy-for-tests shortens the times that keep tokens safe, so it is refused for an https:// API: remove it".into(),
+        ),
+        (own, vec!["--context", "nowhere"], 1, "error: cannot use the kubeconfig".into()),
+        (own, vec!["--policy-for-tests", &missing], 1, format!("error: --policy-for-tests {missing}: unknown field `no-such-time`")),
+        (own, vec!["--listen", "192.0.2.1:80"], 1, "error: cannot listen on 192.0.2.1:80: choose another address with --listen".into()),
+        (own, vec!["--api-ca-file", "/nowhere.pem"], 1, "error: ".into()),
+        (
+            own,
+            vec!["--lease-duration", "1s"],
+            2,
+            "error: invalid value '1s' for '--lease-duration <DURATION>': must be from 5s to 5m".into(),
+        ),
+    ];
+    for (account, flags, code, message) in cases {
+        let (ended, said) = ends(&world, account, &flags).await?;
+        ensure!(said.starts_with(&message), "{flags:?}: {said}");
+        assert_eq!(ended, Some(code), "{flags:?}: {said}");
+    }
+    world.no_secret_is_told(&[]).await
+}
+
+#[tokio::test]
+async fn a_permission_that_is_missing_is_named_and_waited_for() -> Result<()> {
+    let world = World::new().await?;
+    world.credentials("client").await?;
+    let binding = format!("clusterrolebinding/{}-{}", names::OPERATOR, world.system);
+    let mut rights: Value = serde_json::from_str(&world.cluster.kubectl(["get", &binding, "-o", "json"]).await?)?;
+    world.cluster.kubectl(["delete", &binding]).await?;
+    world.speech(json!({})).await?;
+
+    let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, names::OPERATOR, &world.cluster.server()).await?;
+    let operator = Operator::listening(world.spawn(&kubeconfig, &[])?).await?;
+    let of = &world.tenant;
+    says(&operator, &format!("missing: RevoiceitCredentials of namespace {of} (is the CRD installed, and may the operator list them?"))
+        .await?;
+    says(&operator, &format!("missing: Secrets of namespace {of} (may the operator list them?)")).await?;
+    assert_eq!(operator.get("/livez").await?, "ok\n");
+    assert_eq!(world.calls(), (0, 0, 0));
+
+    let metadata = rights["metadata"].as_object_mut().context("a binding without metadata")?;
+    metadata.retain(|key, _| key == "name");
+    world.apply(&rights).await?;
+    says(&operator, "ok\n").await?;
+    world.ready("speech").await?;
+    assert_eq!(world.calls(), (1, 0, 0));
+    world.no_secret_is_told(&[&operator]).await
+}
+
+#[tokio::test]
+async fn a_crd_that_is_not_installed_is_waited_for() -> Result<()> {
+    let world = World::new().await?;
+    let cluster = Cluster::start(Options::default()).await?;
+    for document in std::fs::read_to_string(INSTALL)?.split("\n---\n") {
+        let is_rights = ["Namespace", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"]
+            .iter()
+            .any(|kind| document.lines().any(|line| line == format!("kind: {kind}")));
+        if is_rights {
+            cluster.kubectl_stdin(["apply", "-f", "-"], document).await?;
+        }
+    }
+    let kubeconfig = cluster.kubeconfig_for_service_account("revoiceit-system", names::OPERATOR, &cluster.server()).await?;
+    let flags = ["--operator-namespace", "revoiceit-system", "--namespace", "default"];
+    let operator = Operator::listening(world.spawn(&kubeconfig, &flags)?).await?;
+    says(
+        &operator,
+        "missing: RevoiceitCredentials of namespace default (is the CRD installed, and may the operator list them? kubectl apply -f crds/)",
+    )
+    .await?;
+    assert_eq!(operator.get("/livez").await?, "ok\n");
+
+    install(&cluster, CRD).await?;
+    says(&operator, "ok\n").await?;
+    operator.stop().await?;
+    world.no_secret_is_told(&[]).await
+}
