@@ -473,7 +473,7 @@ mod tests {
         let (watched, mut wakes) = with_two();
         let mut edited = credential("a", "16");
         edited.0.as_mut().expect("readable").spec.credentials_secret_ref.name = "other".into();
-        watched.wrote_resource("16");
+        watched.wrote_resource(None, &edited);
         watched.on_resource(&ALL(false), Event::Apply(edited));
         assert_eq!(woken(&mut wakes), ["a"]);
     }
