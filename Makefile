@@ -27,12 +27,12 @@ cluster: ## Builds Kubernetes for the tests: once, about eight minutes on two co
 	@tests/cluster/build.sh >/dev/null
 
 .PHONY: test
-test: cluster build ## Runs all tests, those against a real Kubernetes too
+test: deps cluster build ## Runs all tests, those against a real Kubernetes too
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: demo
-demo: cluster build ## Shows the operator at work in a Kubernetes of its own
-	cargo run --locked --package revoiceit-harness --bin demo
+demo: $(if $(KUBECONFIG),,cluster) build ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
+	cargo run --locked --quiet --package revoiceit-harness --bin demo
 
 .PHONY: lint
 lint: ## Checks format, lints, dependencies and generated files

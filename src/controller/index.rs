@@ -145,9 +145,16 @@ impl Watched {
         }
     }
 
-    /// The operator patched this resource: its event is no news.
-    pub(super) fn wrote_resource(&self, version: &str) {
-        self.lock().own.add(version.into());
+    /// The operator patched this resource, which had the version `from`: its event is no news. What it is now is known before the event comes, or a
+    /// pass that begins in between would rest on the status before this one, and tell of the change again.
+    pub(super) fn wrote_resource(&self, from: Option<&str>, written: &Tolerant<RevoiceitCredential>) {
+        let mut inner = self.lock();
+        inner.own.add(written.resource_version().unwrap_or_default().into());
+        if let Some(known) = inner.resources.get_mut(&written.uid().unwrap_or_default())
+            && known.object.resource_version().as_deref() == from
+        {
+            known.object = Arc::new(without_copy(written.clone()));
+        }
     }
 
     /// Whether the operator wrote this version.
@@ -207,9 +214,8 @@ impl Watched {
         }
     }
 
-    fn apply_resource(&self, inner: &mut Inner, mut object: Tolerant<RevoiceitCredential>) {
-        // It repeats the whole object, in text.
-        object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+    fn apply_resource(&self, inner: &mut Inner, object: Tolerant<RevoiceitCredential>) {
+        let object = without_copy(object);
         let (Some(uid), Some(namespace)) = (object.uid(), object.namespace()) else { return };
         let version = object.resource_version().unwrap_or_default();
         let id = match inner.resources.get(&uid) {
@@ -295,6 +301,12 @@ impl Scope {
     fn covers(&self, namespace: &str) -> bool {
         self.namespace.as_deref().is_none_or(|own| own == namespace)
     }
+}
+
+/// Without the annotation that repeats the whole object, in text.
+fn without_copy(mut object: Tolerant<RevoiceitCredential>) -> Tolerant<RevoiceitCredential> {
+    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+    object
 }
 
 /// The Secrets that a resource names.
@@ -406,11 +418,25 @@ mod tests {
         let (watched, mut wakes) = with_two();
         watched.wrote_secret("ns", "a-token", "8");
         watched.on_secret(&ALL(true), Event::Apply(secret("a-token", "8")));
-        watched.wrote_resource("9");
+        watched.wrote_resource(Some("1"), &credential("a", "9"));
         watched.on_resource(&ALL(false), Event::Apply(credential("a", "9")));
         assert_eq!(woken(&mut wakes), [""; 0]);
         watched.on_resource(&ALL(false), Event::Apply(credential("a", "10")));
         assert_eq!(woken(&mut wakes), ["a"]);
+    }
+
+    #[test]
+    fn an_own_patch_is_known_before_its_event_and_never_takes_the_place_of_a_later_version() {
+        let (watched, _wakes) = with_two();
+        let version = || watched.resource("a").and_then(|resource| resource.resource_version());
+        watched.wrote_resource(Some("1"), &credential("a", "9"));
+        assert_eq!(version().as_deref(), Some("9"));
+        watched.on_resource(&ALL(false), Event::Apply(credential("a", "11")));
+        watched.wrote_resource(Some("9"), &credential("a", "10"));
+        assert_eq!(version().as_deref(), Some("11"));
+        watched.on_resource(&ALL(false), Event::Delete(credential("a", "12")));
+        watched.wrote_resource(Some("11"), &credential("a", "12"));
+        assert_eq!(version(), None);
     }
 
     #[test]
@@ -447,7 +473,7 @@ mod tests {
         let (watched, mut wakes) = with_two();
         let mut edited = credential("a", "16");
         edited.0.as_mut().expect("readable").spec.credentials_secret_ref.name = "other".into();
-        watched.wrote_resource("16");
+        watched.wrote_resource(None, &edited);
         watched.on_resource(&ALL(false), Event::Apply(edited));
         assert_eq!(woken(&mut wakes), ["a"]);
     }
@@ -481,7 +507,7 @@ mod tests {
     fn only_so_many_own_writes_are_remembered() {
         let (watched, _wakes) = with_two();
         for version in 0..=OWN {
-            watched.wrote_resource(&version.to_string());
+            watched.wrote_resource(None, &credential("c", &version.to_string()));
         }
         assert!(!watched.is_own("0") && watched.is_own("1"));
     }

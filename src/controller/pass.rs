@@ -69,7 +69,6 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
                 let deadline = planner::deadline(&seen, &act, now);
                 let may_stop = !holds_on(&seen);
                 seen = seen.without_sights();
-                // Who waits for Revoiceit, here or for its answer, does not keep others from talking to Kubernetes.
                 permit = slot.parked(wait(cx, deadline, lane, may_stop.then_some(stop))).await.map(|granted| (granted, lane));
                 if permit.is_none() {
                     return Ok(Until::At(now));
@@ -83,8 +82,13 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
         if let Act::SaveLedger(Change::Intend { intent, .. }) = &act {
             in_doubt = Some(intent.until);
         }
-        let performing = perform(cx, &act, &seen);
-        let came = match if act.is_call() { slot.parked(performing).await } else { performing.await } {
+        let came = if act.is_call() {
+            // Who waits for Revoiceit does not keep others from talking to Kubernetes.
+            slot.parked(perform(cx, &act, &seen)).await
+        } else {
+            perform(cx, &act, &seen).await
+        };
+        let came = match came {
             Ok(came) => came,
             Err(error) if holds_on(&seen) || in_doubt.is_some_and(|until| until > clock::now()) => {
                 tracing::warn!(error = %error.told(), "the pass goes on, or what it has in hand or in the ledger would be lost");

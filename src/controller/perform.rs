@@ -270,9 +270,7 @@ async fn patch_resource<A: Auth>(
     let params = PatchParams { field_manager: Some(names::OPERATOR.to_owned()), ..PatchParams::default() };
     match cx.resources(&seen.id.namespace).patch(&seen.id.name, &params, &Patch::Merge(&patch)).await {
         Ok(patched) => {
-            if let Some(version) = patched.resource_version() {
-                cx.watched.wrote_resource(&version);
-            }
+            cx.watched.wrote_resource(meta.resource_version.as_deref(), &patched);
             tracing::info!(claimed = !claim.is_null(), "finalizer and claim patched");
             Ok(Came::Saw(Sight::Resource(classify::resource(patched, &seen.id.uid))))
         }

@@ -70,7 +70,12 @@ pub async fn serve<A: Auth>(
             // It ends by a panic only, which was logged: that the serving ends is what ends the process.
             _ = &mut sweeps => stop.cancel(),
             Some(ended) = passes.tasks.join_next_with_id() => passes.end(&cx, &mut queue, ended),
-            Some((id, happened)) = wakes.recv() => queue.wake(&id, happened, clock::now()),
+            // An event may have overtaken the reply to the write that caused it, and be heard only after the pass that wrote has ended.
+            Some((id, happened)) = wakes.recv() => {
+                if !matches!(&happened, Happened::Written(version) if cx.watched.is_own(version)) {
+                    queue.wake(&id, happened, clock::now());
+                }
+            }
             slot = slots.take(), if is_due => if let Some(id) = queue.next(clock::now()) {
                 passes.begin(cx.clone(), id, slot, stop.clone());
             },

@@ -34,9 +34,7 @@ pub(super) async fn write_status<A: Auth>(cx: &Context<A>, seen: &Observed, stat
     let params = PatchParams { field_manager: Some(names::OPERATOR.to_owned()), ..PatchParams::default() };
     match cx.resources(&seen.id.namespace).patch_status(&seen.id.name, &params, &Patch::Merge(&patch)).await {
         Ok(patched) => {
-            if let Some(version) = kube::ResourceExt::resource_version(&patched) {
-                cx.watched.wrote_resource(&version);
-            }
+            cx.watched.wrote_resource(meta.resource_version.as_deref(), &patched);
             Ok(Written::Yes)
         }
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(Written::Conflict),

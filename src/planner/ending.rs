@@ -15,7 +15,7 @@ use super::{
 use crate::api::Reason;
 
 /// In this order; the first that wants something has its way.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     leave_alone,
     without_ledger,
     suspect,
@@ -24,6 +24,7 @@ const STEPS: [Step; 10] = [
     release,
     revoke_all,
     close_when_empty,
+    keep_names,
     tell_of_suspects,
     delete_ledger,
 ];
@@ -114,6 +115,13 @@ fn is_nobody_reading(v: &View) -> bool {
 fn close_when_empty(v: &View) -> Option<Plan> {
     let record = v.record?;
     (record.is_empty() && !record.closed).then(|| Plan::save(Change::Close))
+}
+
+/// A target without an owner is collected by nobody. Its name is kept until it is gone, or until a successor has taken it over.
+fn keep_names(v: &View) -> Option<Plan> {
+    let is_left = |target: Option<&Target>| matches!(target, Some(Target::Ours { owner: Owner::None, .. }));
+    let is_needed = v.record?.targets.iter().any(|listed| is_left(v.seen.targets.get(&listed.name)));
+    is_needed.then(|| rest(v, Reason::Revoking))
 }
 
 /// Once, when the ledger is next to go: what is claimed still may come back to this.

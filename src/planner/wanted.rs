@@ -1,5 +1,7 @@
 //! A resource that is to have a token.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
     render, schedule,
     status::failure_reason,
     view::View,
-    words::{Cause, Digest, FailureClass},
+    words::{Cause, Digest, FailureClass, Name},
 };
 use crate::api::{Reason, RevoiceitCredential, names};
 
@@ -60,10 +62,11 @@ fn count_lost_ledger(v: &View) -> Option<Plan> {
     Some(if v.seen.finalizer_seen { Plan::save(lost(v, false)) } else { Plan::Act(Act::Look) })
 }
 
-/// The targets of a lost ledger are known by their annotation.
+/// The targets of a lost ledger are known by their annotation, but for one that another pass was about to write: it is listed as being wanted.
 pub(super) fn lost(v: &View, closed: bool) -> Change {
     let ours = v.seen.targets.iter().filter(|(_, target)| matches!(target, Target::Ours { .. }));
-    Change::Lost { targets: ours.map(|(name, _)| name.clone()).collect(), closed }
+    let targets: BTreeSet<Name> = ours.map(|(name, _)| name.clone()).chain(v.target_name()).collect();
+    Change::Lost { targets: targets.into_iter().collect(), closed }
 }
 
 /// Only a drain that was broken off leaves a closed record to a resource that is wanted: it is carried out, and then begun anew.

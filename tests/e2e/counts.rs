@@ -8,14 +8,14 @@ use revoiceit_operator::api::names;
 use revoiceit_sandbox::{Call, LineState};
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{World, short_lived};
 
 #[tokio::test]
 async fn a_refresh_costs_three_writes_time_after_time() -> Result<()> {
-    let world = World::with(|switches| switches.lifetime = Duration::from_secs(12)).await?;
+    let world = World::with(short_lived).await?;
     world.credentials("client").await?;
     let policy = world.policy(&json!({ "minLifetime": 1000 }))?;
-    let operator = world.operator(&["--token-lifetime", "12s", "--policy-for-tests", &policy]).await?;
+    let operator = world.operator(&["--policy-for-tests", &policy]).await?;
     let mark = world.cluster.audit_mark().await?;
     world.speech(json!({})).await?;
     let refreshed = world.sandbox.wait_for(GENEROUS, |sandbox| (sandbox.count(Call::Refresh, 0) >= 3).then_some(())).await;

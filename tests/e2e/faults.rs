@@ -47,9 +47,8 @@ async fn each_way_for_an_issue_to_fail_has_its_reason_and_each_token_that_may_ex
     let operator = world.operator(&["--policy-for-tests", &policy, "--api-timeout", "1s", "--api-in-flight", "64"]).await?;
     let cases = on_issue(&elsewhere.api_url());
     for (name, fault, _, _) in &cases {
-        world.credentials(name).await?;
-        world.sandbox.inject(fault.clone().on(Call::Issue).client(format!("{name}-of-{}", world.tenant)))?;
-        world.resource(name, name, &format!("{name}-token"), json!({})).await?;
+        world.sandbox.inject(fault.clone().on(Call::Issue).client(world.client_of(name)))?;
+        world.own(name, json!({})).await?;
     }
     for (name, _, reason, _) in &cases {
         let failed = world.reason(name, reason).await?;
@@ -58,12 +57,12 @@ async fn each_way_for_an_issue_to_fail_has_its_reason_and_each_token_that_may_ex
     }
     world.sandbox.heal_all();
     for (name, ..) in &cases {
-        world.ready(name).await?;
+        world.reason(name, "TokenReady").await?;
     }
     world.at_rest().await?;
 
     for (name, _, _, is_suspect) in &cases {
-        let client = format!("{name}-of-{}", world.tenant);
+        let client = world.client_of(name);
         let failed = world.sandbox.calls(0).iter().filter(|call| call.client.as_ref() == Some(&client) && call.fault.is_some()).count();
         let suspects = if *is_suspect { failed } else { 0 };
         assert_eq!(world.suspected_lost(name).await?, i32::try_from(suspects)?, "{name}, which failed {failed} times");
@@ -73,7 +72,7 @@ async fn each_way_for_an_issue_to_fail_has_its_reason_and_each_token_that_may_ex
     // What could be read was revoked: one line of each client whose access token alone was unusable is left.
     let truth = world.sandbox.truth();
     for name in ["no-access", "quoted"] {
-        let client = format!("{name}-of-{}", world.tenant);
+        let client = world.client_of(name);
         let live = truth.lines_of(&client).filter(|line| line.state() == LineState::Live).count();
         assert_eq!(live, 1, "{name}");
     }
@@ -174,10 +173,9 @@ async fn a_refresh_that_fails_leaves_the_token_and_is_tried_again() -> Result<()
         ("rejected", Fault::status(401), "RefreshRejected"),
     ];
     for (name, fault, _) in &cases {
-        world.credentials(name).await?;
-        world.sandbox.inject(fault.clone().on(Call::Refresh).client(format!("{name}-of-{}", world.tenant)))?;
-        world.resource(name, name, &format!("{name}-token"), json!({})).await?;
-        world.ready(name).await?;
+        world.sandbox.inject(fault.clone().on(Call::Refresh).client(world.client_of(name)))?;
+        world.own(name, json!({})).await?;
+        world.reason(name, "TokenReady").await?;
     }
     for (name, _, reason) in &cases {
         assert_eq!(conditions(&world.reason(name, reason).await?), ["Ready=True"], "{name}");
@@ -198,10 +196,9 @@ async fn close_to_its_end_a_line_that_cannot_be_refreshed_is_followed_by_another
     let operator = world.operator(&["--policy-for-tests", &policy]).await?;
     let cases = [("error", Fault::status(500)), ("dead", Fault::new(Kind::Die))];
     for (name, fault) in &cases {
-        world.credentials(name).await?;
-        world.sandbox.inject(fault.clone().on(Call::Refresh).client(format!("{name}-of-{}", world.tenant)))?;
-        world.resource(name, name, &format!("{name}-token"), json!({ "revocation": { "grace": "0s" } })).await?;
-        world.ready(name).await?;
+        world.sandbox.inject(fault.clone().on(Call::Refresh).client(world.client_of(name)))?;
+        world.own(name, json!({ "revocation": { "grace": "0s" } })).await?;
+        world.reason(name, "TokenReady").await?;
     }
     for (number, (name, _)) in cases.iter().enumerate() {
         let new = world.another_token(&format!("{name}-token"), &world.sandbox.truth().lines[number].access[0].token).await?;
@@ -235,13 +232,12 @@ async fn what_revoiceit_says_in_an_error_is_repeated_nowhere() -> Result<()> {
         ("broken-redirect", Fault::new(Kind::Redirect { code: 308, location: format!("http://[{CANARY}") })),
     ];
     for (name, fault) in &faults {
-        world.credentials(name).await?;
-        let client = format!("{name}-of-{}", world.tenant);
+        let client = world.client_of(name);
         // Once on an issue, once on a refresh, and once on the revocation at the end.
         for call in [Call::Issue, Call::Refresh, Call::Revoke] {
             world.sandbox.inject(fault.clone().on(call).client(&client).once())?;
         }
-        world.resource(name, name, &format!("{name}-token"), json!({ "revocation": { "grace": "0s" } })).await?;
+        world.own(name, json!({ "revocation": { "grace": "0s" } })).await?;
     }
     eventually("every call to have failed and every token to be there", GENEROUS, async || {
         let left = world.sandbox.faults().iter().filter(|fault| fault.fault.call != Some(Call::Revoke)).count();
@@ -250,7 +246,7 @@ async fn what_revoiceit_says_in_an_error_is_repeated_nowhere() -> Result<()> {
     })
     .await?;
     for (name, _) in &faults {
-        world.ready(name).await?;
+        world.reason(name, "TokenReady").await?;
     }
     world.no_secret_is_told(&[&operator]).await?;
 

@@ -1,7 +1,5 @@
 //! Killed in the middle, and more than one operator: one works, another follows, and nothing is done twice.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -168,24 +166,18 @@ async fn two_operators_that_both_lead_mint_nothing_twice() -> Result<()> {
     let policy = world.policy(&json!({ "minGrace": 1000 }))?;
     let flags = ["--leader-elect=false", "--policy-for-tests", &policy];
     let (first, second) = (world.operator(&flags).await?, world.operator(&flags).await?);
-    let mut names = BTreeSet::new();
-    for number in 0..RESOURCES {
-        names.insert(format!("r{number}"));
+    let names: Vec<String> = (0..RESOURCES).map(|number| format!("r{number}")).collect();
+    for name in &names {
+        world.own(name, json!({ "revocation": { "grace": "0s" } })).await?;
     }
     for name in &names {
-        world.credentials(name).await?;
-    }
-    for name in &names {
-        world.resource(name, name, &format!("{name}-token"), json!({ "revocation": { "grace": "0s" } })).await?;
-    }
-    for name in &names {
-        world.ready(name).await?;
+        world.reason(name, "TokenReady").await?;
     }
     world.at_rest().await?;
     assert_eq!(world.sandbox.count(Call::Issue, 0), RESOURCES);
     for name in &names {
-        let token = world.token(&format!("{name}-token")).await?;
-        assert_eq!(world.sandbox.truth().owner_of(&token), Some(format!("{name}-of-{}", world.tenant).as_str()));
+        let token = world.own_token(name).await?;
+        assert_eq!(world.sandbox.truth().owner_of(&token), Some(world.client_of(name).as_str()));
         assert_eq!(world.suspected_lost(name).await?, 0, "{name}");
     }
 
@@ -200,7 +192,7 @@ async fn two_operators_that_both_lead_mint_nothing_twice() -> Result<()> {
     world.at_rest().await?;
     assert_eq!(world.sandbox.count(Call::Issue, 0), 2 * RESOURCES);
     for name in &names {
-        let token = world.token(&format!("{name}-token")).await?;
+        let token = world.own_token(name).await?;
         let truth = world.sandbox.truth();
         ensure!(truth.access(&token).is_some_and(|(line, _)| line.state() == LineState::Live), "{name} holds a token of the old line");
     }

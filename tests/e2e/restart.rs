@@ -1,6 +1,6 @@
 //! An operator that ends, in whatever way, and comes back while tokens are valid: nothing is asked of Revoiceit, and nothing is written.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use kube::{ResourceExt, api::ListParams};
 use revoiceit_harness::wait::{GENEROUS, eventually};
 use serde_json::json;
@@ -71,10 +71,9 @@ async fn versions(world: &World) -> Result<Vec<String>> {
 }
 
 async fn leads(operator: &Operator) -> Result<()> {
-    eventually("the operator to lead", GENEROUS, async || match operator.leads().await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("it does not".to_owned()),
-        Err(error) => Err(error.to_string()),
+    eventually("the operator to lead", GENEROUS, async || {
+        ensure!(operator.leads().await?, "it does not");
+        anyhow::Ok(())
     })
     .await
 }

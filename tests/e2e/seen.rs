@@ -2,13 +2,42 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, PostParams},
+};
 use revoiceit_harness::wait::{GENEROUS, eventually};
 use revoiceit_operator::api::{RevoiceitCredential, names};
 use revoiceit_sandbox::{Call, Delivery};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{CANARY, World, merge};
+
+/// A resource of its own client, made by the API: for tests with many of them.
+impl World {
+    /// The id of the client that [`World::own`] or [`World::credentials`] made.
+    pub(crate) fn client_of(&self, name: &str) -> String {
+        format!("{name}-of-{}", self.tenant)
+    }
+
+    /// Client, credentials and resource of this name, with the target `<name>-token`.
+    pub(crate) async fn own(&self, name: &str, spec: Value) -> Result<()> {
+        let (id, secret) = (self.client_of(name), format!("{CANARY}-{name}"));
+        self.sandbox.add_client(&id, &secret);
+        let pair = json!({ "metadata": { "name": name }, "stringData": { "clientId": id, "clientSecret": secret } });
+        self.secrets().create(&PostParams::default(), &serde_json::from_value(pair)?).await?;
+        let mut whole = json!({ "credentialsSecretRef": { "name": name }, "target": { "name": format!("{name}-token") } });
+        merge(&mut whole, spec);
+        let resource = json!({ "apiVersion": "revoiceit.com/v1", "kind": names::KIND, "metadata": { "name": name }, "spec": whole });
+        self.resources().create(&PostParams::default(), &serde_json::from_value(resource)?).await?;
+        Ok(())
+    }
+
+    /// The token in the target of such a resource.
+    pub(crate) async fn own_token(&self, name: &str) -> Result<String> {
+        self.token(&format!("{name}-token")).await
+    }
+}
 
 impl World {
     /// How many issues, refreshes and revocations there were.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     shared::{CRD, INSTALL, install},
-    world::{Operator, World},
+    world::{Operator, World, conditions},
 };
 
 /// How an operator with these flags ends, and the last line that it says.
@@ -140,4 +140,56 @@ async fn a_crd_that_is_not_installed_is_waited_for() -> Result<()> {
     says(&operator, "ok\n").await?;
     operator.stop().await?;
     world.no_secret_is_told(&[]).await
+}
+
+#[tokio::test]
+async fn nothing_is_obtained_that_could_not_be_written() -> Result<()> {
+    let world = World::new().await?;
+    let policy = world.policy(&json!({ "retryMin": 500, "retryMax": 1000 }))?;
+    let operator = world.operator(&["--policy-for-tests", &policy]).await?;
+    let role = format!("{}-{}", names::OPERATOR, world.system);
+    let mut rights: Value = serde_json::from_str(&world.cluster.kubectl(["get", "clusterrole", &role, "-o", "json"]).await?)?;
+    rights["metadata"].as_object_mut().context("a role without metadata")?.retain(|key, _| key == "name");
+    let (rights, mut less) = (rights.clone(), rights);
+    for rule in less["rules"].as_array_mut().into_iter().flatten().filter(|rule| rule["resources"] == json!(["secrets"])) {
+        rule["verbs"] = json!(["get", "list", "watch"]);
+    }
+    let no_secrets = |namespace: &str| {
+        let metadata = json!({ "name": "no-secrets", "namespace": namespace });
+        json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": { "hard": { "count/secrets": "0" } } })
+    };
+    let cases = [
+        ("target", "PermissionDenied", &world.tenant, less),
+        ("quota", "QuotaExceeded", &world.tenant, no_secrets(&world.tenant)),
+        ("ledger", "LedgerDenied", &world.system, no_secrets(&world.system)),
+    ];
+    for (number, (name, reason, namespace, obstacle)) in cases.iter().enumerate() {
+        world.credentials(name).await?;
+        world.apply(obstacle).await?;
+        if obstacle["kind"] == "ResourceQuota" {
+            // What a controller would do that does not run here.
+            let status = json!({ "status": { "hard": { "count/secrets": "0" }, "used": { "count/secrets": "0" } } }).to_string();
+            let patch = ["-n", namespace, "patch", "quota", "no-secrets", "--subresource=status", "--type=merge", "-p", &status];
+            world.cluster.kubectl(patch).await?;
+        }
+        let account = format!("--as=system:serviceaccount:{}:{}", world.system, names::OPERATOR);
+        eventually(&format!("the API server to refuse, for {reason}"), GENEROUS, async || {
+            let tried = ["-n", namespace, "create", "secret", "generic", "tried", "--dry-run=server", &account];
+            ensure!(world.cluster.kubectl(tried).await.is_err(), "it does not");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        world.resource(name, name, &format!("{name}-token"), json!({})).await?;
+        assert_eq!(conditions(&world.reason(name, reason).await?), ["Ready=False", "Stalled=True"], "{name}");
+        assert_eq!(world.calls(), (number, 0, 0), "{name}");
+
+        if obstacle["kind"] == "ResourceQuota" {
+            world.cluster.kubectl(["-n", namespace, "delete", "quota", "no-secrets"]).await?;
+        } else {
+            world.apply(&rights).await?;
+        }
+        world.ready(name).await?;
+        assert_eq!(world.calls(), (number + 1, 0, 0), "{name}");
+    }
+    world.no_secret_is_told(&[&operator]).await
 }

@@ -23,7 +23,7 @@ use revoiceit_harness::{
     wait::{GENEROUS, eventually},
 };
 use revoiceit_operator::api::{RevoiceitCredential, names};
-use revoiceit_sandbox::{Config, Sandbox, Switches};
+use revoiceit_sandbox::{Config, Sandbox, Switches, TokenForm};
 use serde_json::{Value, json};
 
 use crate::shared::{INSTALL, installed};
@@ -385,12 +385,13 @@ pub(crate) fn conditions(resource: &RevoiceitCredential) -> Vec<String> {
     words
 }
 
-/// Milliseconds since 1970, as the sandbox counts.
-pub(crate) fn now_millis() -> i64 {
-    revoiceit_operator::runtime::clock::now().as_millisecond()
+/// Access tokens that say of themselves that they live for 12 seconds: less than the flag of the operator allows to be told.
+pub(crate) fn short_lived(switches: &mut Switches) {
+    (switches.token_form, switches.lifetime) = (TokenForm::Jwt, Duration::from_secs(12));
 }
 
-fn merge(into: &mut Value, from: Value) {
+/// Puts one JSON into another; objects become one.
+pub(crate) fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {

@@ -97,7 +97,9 @@ pub(crate) fn steps(model: &mut Model, adversity: &Adversity, state: &State) -> 
 fn steps_of_pass(model: &mut Model, adversity: &Adversity, state: &State, replica: usize, steps: &mut Vec<Step>) {
     let Some(pass) = state.passes[replica] else {
         for uid in state.uids() {
-            let is_cached = model.laws.glances && state.world.resource.is_some_and(|resource| resource.uid == uid);
+            // Of what is in no cache, or is being deleted, there is no glance.
+            let wanted = state.world.resource.filter(|resource| resource.uid == uid && resource.deleted_at.is_none());
+            let is_cached = model.laws.glances && wanted.is_some();
             let start = if is_cached { Start::Glance } else { Start::Look };
             steps.push(Step::Begin { replica, uid, start });
             if adversity.spurious && is_cached {
@@ -225,7 +227,6 @@ impl State {
     fn fault(&mut self, is_one: bool) {
         if is_one {
             self.budget.faults -= 1;
-            self.world.tally.has_faulted = true;
         }
     }
 }

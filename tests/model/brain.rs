@@ -16,10 +16,16 @@ pub(crate) struct Planner {
     pub(crate) plan: fn(&Observed, Timestamp) -> real::Plan,
     pub(crate) fold: fn(Observed, real::Came) -> Observed,
     pub(crate) revised: fn(&Observed, &real::Change) -> real::Record,
+    /// The line that targets are written from.
+    pub(crate) live: fn(&Observed) -> Option<real::Live>,
 }
 
 impl Planner {
-    pub(crate) const PRODUCTION: Self = Self { plan: real::plan, fold: real::fold, revised: real::revised };
+    pub(crate) const PRODUCTION: Self = Self { plan: real::plan, fold: real::fold, revised: real::revised, live };
+}
+
+fn live(seen: &Observed) -> Option<real::Live> {
+    seen.record()?.live.clone()
 }
 
 /// The planner, and what it has answered so far.
@@ -94,6 +100,7 @@ impl Brain {
             began_at: 0,
             had_intent: seen.record().is_some_and(|record| record.intent.is_some_and(|intent| intent.stamp == Stamp::Mine)),
             had_pair: matches!(seen.source, SourceSight::Found(_)),
+            found: 0,
         };
         let forgetful = Seen {
             sighted: Sighted::No,
@@ -115,17 +122,22 @@ impl Brain {
         (forgetful, reading)
     }
 
+    /// What a write of the target puts into it.
+    fn written(&self, observed: &Observed) -> Option<u8> {
+        self.codec.content(observed, &(self.planner.live)(observed)?)
+    }
+
     fn small_plan(&self, seen: &Seen, observed: &Observed, plan: real::Plan) -> Plan {
         let act = match plan {
             real::Plan::Act(act) => act,
-            real::Plan::Rest(rest) => return Plan::Rest(small_rest(seen, &rest)),
+            real::Plan::Rest(rest) => return Plan::Rest(small_rest(&rest)),
         };
         let lane = act.leads_to();
         let act = match act {
             real::Act::Look => Act::Look,
             real::Act::TryTarget(name) => Act::TryTarget(codec::name_of(name.as_str())),
             real::Act::WriteTarget(name) => {
-                Act::WriteTarget { name: codec::name_of(name.as_str()), content: self.codec.content(observed).expect("something to write") }
+                Act::WriteTarget { name: codec::name_of(name.as_str()), content: self.written(observed).expect("something to write") }
             }
             real::Act::DeleteTarget(name) => Act::DeleteTarget(codec::name_of(name.as_str())),
             real::Act::SaveLedger(change) => {
@@ -161,7 +173,7 @@ fn token_of(record: &Record, revision: u8) -> Option<u8> {
     live.or_else(|| record.retiring.iter().find(|retiring| retiring.revision == revision).map(|retiring| retiring.refresh))
 }
 
-fn small_rest(seen: &Seen, rest: &real::Rest) -> Rest {
+fn small_rest(rest: &real::Rest) -> Rest {
     let conditions = rest.status.iter().flat_map(|status| &status.conditions);
     Rest {
         is_ready: conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
@@ -169,8 +181,6 @@ fn small_rest(seen: &Seen, rest: &real::Rest) -> Rest {
             real::Until::At(at) => Some(codec::time(at)),
             real::Until::Woken | real::Until::Forgotten => None,
         },
-        leaves_intent: !seen.spent.intent_sent
-            && seen.record().is_some_and(|record| record.intent.is_some_and(|intent| intent.stamp == Stamp::Mine)),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     sight::{ResourceSight, Seen, is_token},
     state::{Model, State, is_listed},
-    world::{Held, Listed, NAMES, Record, Target, Time, UIDS, Write},
+    world::{Held, Listed, NAMES, Record, Target, Time, Write},
 };
 
 impl Model {
@@ -237,6 +237,5 @@ pub(crate) fn due_times(model: &Model, state: &State) -> Vec<Time> {
     let deleted = state.world.resource.and_then(|resource| resource.deleted_at);
     times.extend(deleted.map(|time| time + model.brain.codec.deadline()));
     times.extend(state.absent_since.iter().flatten().flatten().map(|time| time + 5 * 60));
-    debug_assert!(UIDS == 2);
     times
 }

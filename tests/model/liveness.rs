@@ -100,7 +100,7 @@ fn next(model: &mut Model, state: &mut State) -> Next {
     }
     let mut wakes: Vec<Time> = Vec::new();
     for uid in state.uids() {
-        let is_cached = state.world.resource.is_some_and(|resource| resource.uid == uid);
+        let is_cached = state.world.resource.is_some_and(|resource| resource.uid == uid && resource.deleted_at.is_none());
         let start = if is_cached { Start::Glance } else { Start::Look };
         match would_rest(model, state, uid, start) {
             Some(until) => wakes.extend(until),
@@ -141,7 +141,7 @@ fn is_nobodys(world: &World, name: usize) -> bool {
 fn wants(world: &World) -> Option<&'static str> {
     for (uid, record) in world.ledgers.iter().enumerate() {
         let Some(record) = record else { continue };
-        let is_gone = !world.resource.is_some_and(|resource| usize::from(resource.uid) == uid);
+        let is_gone = world.resource.is_none_or(|resource| usize::from(resource.uid) != uid);
         // A target that nobody owns and that the successor does not take over is deleted when that goes too.
         let is_kept = world.resource.is_some() && (0..NAMES).any(|name| record.listed[name] != Listed::No && is_nobodys(world, name));
         if is_gone && !is_kept {

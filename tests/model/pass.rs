@@ -5,11 +5,9 @@ use revoiceit_operator::planner::Refused;
 use crate::{
     sight::{Act, Came, LedgerSight, Pass, Phase, Plan, Reading, ResourceSight, Rest, Seen, Sighted, SourceSight, TargetSight},
     state::{Model, Read, State, as_seen_by},
-    world::{Held, NAMES, Resource, Stamp},
+    world::{NAMES, Record, Resource, Stamp, Target},
 };
 
-/// All names, as bits.
-const ALL: u8 = (1 << NAMES) - 1;
 /// Between two NotFounds that prove a resource gone.
 const ABSENCE: i16 = 5 * 60;
 
@@ -37,7 +35,7 @@ impl Model {
             return;
         }
         read_ledger(state, replica, &mut pass);
-        pass.names |= pass.seen.record().map_or(0, |record| record.names());
+        pass.names |= pass.seen.record().map_or(0, Record::names);
         read_targets(state, &mut pass);
         self.read_resource(state, replica, &mut pass, false);
         pass.seen.source = state.world.credentials.map_or(SourceSight::Missing, |there| SourceSight::Unread { version: there.version });
@@ -52,7 +50,7 @@ impl Model {
         pass.phase = Phase::Poised;
         match self.brain.plan(&pass.seen) {
             Plan::Rest(rest) => return self.rest(state, replica, &pass, rest),
-            Plan::Act { lane: Some(lane), .. } if pass.permit != Some(lane) => {
+            Plan::Act { lane: Some(lane), .. } if pass.permit != Some(lane) && !self.laws.switches.keeps_sights_while_waiting => {
                 pass.permit = Some(lane);
                 pass.names |= names_seen(&pass.seen);
                 pass.seen = self.brain.fold(&pass.seen, Came::Waited);
@@ -64,12 +62,8 @@ impl Model {
         state.passes[replica] = Some(pass);
     }
 
-    /// A look of a pass that has missed its ledger lists the targets by their annotation.
     fn begin_look(&mut self, pass: &mut Pass) {
         pass.names |= names_seen(&pass.seen);
-        if is_missing_ledger(&pass.seen) {
-            pass.names = ALL;
-        }
         let (seen, reading) = self.brain.forget(&pass.seen);
         (pass.seen, pass.phase) = (seen, Phase::Read(reading));
     }
@@ -80,7 +74,13 @@ impl Model {
         let Phase::Read(mut reading) = pass.phase else { unreachable!("a look is under way") };
         match self.laws.switches.order[usize::from(reading.done)] {
             Read::Targets => read_targets(state, &mut pass),
-            Read::Ledger => read_ledger(state, replica, &mut pass),
+            Read::Ledger => {
+                read_ledger(state, replica, &mut pass);
+                if pass.seen.finalizer_seen && pass.seen.ledger.is_none() {
+                    // The targets of a ledger that is missed are listed by their annotation.
+                    reading.found = (0..NAMES).filter(|name| matches!(state.world.targets[*name], Target::Ours { .. })).fold(0, with);
+                }
+            }
             Read::Resource => {
                 self.read_resource(state, replica, &mut pass, bogus);
                 pass.seen.source = self.read_credentials(state, &pass, reading.had_pair);
@@ -100,13 +100,12 @@ impl Model {
     /// All is read, unless a name turned up that was not.
     fn complete_look(&mut self, state: &mut State, replica: usize, reading: Reading) {
         let pass = state.pass(replica);
-        let names = pass.names | names_wanted(&pass.seen);
-        let names = if pass.seen.finalizer_seen && is_missing_ledger(&pass.seen) { ALL } else { names };
+        let names = pass.names | reading.found | names_wanted(&pass.seen);
         if names != pass.names {
             let Seen { hand, refused, finalizer_seen, spent, .. } = pass.seen;
             pass.names = names;
             pass.seen = Seen { hand, refused, finalizer_seen, spent, ..Seen::NOTHING };
-            pass.phase = Phase::Read(Reading { done: 0, began_at: 0, ..reading });
+            pass.phase = Phase::Read(Reading { done: 0, began_at: 0, found: 0, ..reading });
             return;
         }
         pass.seen = self.brain.fold(&pass.seen, Came::Look(reading));
@@ -115,7 +114,9 @@ impl Model {
 
     fn read_resource(&mut self, state: &mut State, replica: usize, pass: &mut Pass, bogus: bool) {
         let since = &mut state.absent_since[replica][usize::from(pass.uid)];
-        pass.seen.resource = match state.world.resource.filter(|_| !bogus) {
+        // An absence that is old news is looked into: a LIST, and another GET.
+        let is_old_news = since.is_some_and(|since| since + ABSENCE <= 0);
+        pass.seen.resource = match state.world.resource.filter(|_| !bogus || is_old_news) {
             Some(resource) if resource.uid == pass.uid => {
                 *since = None;
                 // Of a resource that is being deleted, the spec is not looked at.
@@ -128,8 +129,8 @@ impl Model {
             }
             Some(_) => ResourceSight::Replaced,
             None => {
-                let proven = since.get_or_insert(0).saturating_add(ABSENCE) <= 0 || self.laws.switches.believes_one_404;
-                ResourceSight::NotFound { proven }
+                since.get_or_insert(0);
+                ResourceSight::NotFound { proven: is_old_news || self.laws.switches.believes_one_404 }
             }
         };
     }
@@ -145,11 +146,7 @@ impl Model {
 
     /// The pass ends, and what its status says is checked.
     fn rest(&mut self, state: &mut State, replica: usize, pass: &Pass, rest: Rest) {
-        let is_faultless = !state.world.tally.has_faulted;
-        let kept = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
-        if rest.leaves_intent && is_faultless && kept.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8)) {
-            self.violated("I10", "a pass rests and leaves an intent that it has not sent: it will be counted as a suspect");
-        }
+        self.check_intent(state, replica, pass);
         if rest.is_ready {
             self.check_ready(state, &pass.seen);
         }
@@ -157,15 +154,27 @@ impl Model {
         state.end_pass(replica);
     }
 
+    /// There was trouble with the API server, and nothing is lost by coming back later.
+    pub(crate) fn give_up(&mut self, state: &mut State, replica: usize) {
+        let pass = *state.pass(replica);
+        self.check_intent(state, replica, &pass);
+        state.end_pass(replica);
+    }
+
+    /// I10.
+    fn check_intent(&mut self, state: &State, replica: usize, pass: &Pass) {
+        let kept = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
+        let is_mine = kept.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8));
+        if is_mine && !pass.seen.spent.intent_sent && !pass.seen.is_refused(Refused::Ledger) {
+            self.violated("I10", "a pass ends and leaves an intent that it has not sent: it will be counted as a suspect");
+        }
+    }
+
     /// Folds what came of an act, and goes on.
     pub(crate) fn came(&mut self, state: &mut State, replica: usize, came: Came) {
         let pass = state.pass(replica);
         if came == Came::Changed && self.laws.switches.ends_when_changed {
-            let seen = pass.seen;
-            let leaves_intent = seen.record().is_some_and(|record| record.intent.is_some_and(|intent| intent.stamp == Stamp::Mine));
-            let rest = Rest { is_ready: false, until: None, leaves_intent: leaves_intent && !seen.spent.intent_sent };
-            let pass = *pass;
-            return self.rest(state, replica, &pass, rest);
+            return self.give_up(state, replica);
         }
         pass.seen = self.brain.fold(&pass.seen, came);
         self.go_on(state, replica);
@@ -185,7 +194,7 @@ fn read_ledger(state: &State, replica: usize, pass: &mut Pass) {
 
 /// Names of targets that earlier sights of this pass have brought.
 fn names_seen(seen: &Seen) -> u8 {
-    (0..NAMES).filter(|name| seen.targets[*name] != TargetSight::Unread).fold(0, |names, name| names | 1 << name)
+    (0..NAMES).filter(|name| seen.targets[*name] != TargetSight::Unread).fold(0, with)
 }
 
 /// Names that ledger and resource list.
@@ -194,12 +203,11 @@ fn names_wanted(seen: &Seen) -> u8 {
         ResourceSight::Here { resource, .. } if resource.deleted_at.is_none() => 1 << resource.target,
         _ => 0,
     };
-    of_spec | seen.record().map_or(0, |record| record.names())
+    of_spec | seen.record().map_or(0, Record::names)
 }
 
-/// A finalizer, and no ledger.
-fn is_missing_ledger(seen: &Seen) -> bool {
-    seen.ledger.is_none() && matches!(seen.resource, ResourceSight::Here { resource, .. } if resource.held == Held::Claimed)
+fn with(names: u8, name: usize) -> u8 {
+    names | 1 << name
 }
 
 /// The kind of write that an act is, if it is one that the API server may refuse.

@@ -113,10 +113,17 @@ impl Model {
             Outcome::Late if is_current => state.world.late = Some(Late { write, is_current, until: REQUEST_TIMEOUT }),
             _ => {}
         }
-        if matches!(act, Act::SaveLedger { .. }) && pass.seen.hand != Hand::Nothing {
+        if pass.seen.hand.refresh_token().is_some() && self.laws.switches.takes_silence_for_failure {
+            return self.came(state, replica, Came::Denied(Refused::Ledger));
+        }
+        let has_intent = pass.seen.record().is_some_and(|record| record.intent.is_some_and(|intent| intent.stamp == Stamp::Mine));
+        let may_have_intent = has_intent || matches!(act, Act::SaveLedger { change: Change::IntendIssue | Change::IntendRefresh, .. });
+        if pass.seen.hand != Hand::Nothing && self.laws.reads_back && matches!(act, Act::SaveLedger { .. }) {
             state.pass(replica).phase = Phase::ReadBack;
-        } else {
+        } else if pass.seen.hand != Hand::Nothing || may_have_intent {
             self.came(state, replica, Came::Changed);
+        } else {
+            self.give_up(state, replica);
         }
     }
 
@@ -143,7 +150,7 @@ impl Model {
             Act::DeleteLedger => (Write::DeleteLedger { uid, told: pass.seen.spent.told }, ledger_is_current),
             Act::Claim => (Write::Claim { uid }, resource_is_current),
             Act::Release => {
-                let is_denied = pass.seen.refused.is_some_and(|(refused, _)| refused == Refused::Ledger);
+                let is_denied = pass.seen.is_refused(Refused::Ledger);
                 (Write::Release { uid, is_denied }, resource_is_current)
             }
             act => unreachable!("{act:?} is no write"),
@@ -281,7 +288,14 @@ fn reply(state: &State, replica: usize, pass: &Pass, act: Act) -> Came {
             }
             _ => unreachable!("a claim that succeeded"),
         }),
-        Act::Release => Came::Resource(ResourceSight::Released),
+        // What was not being deleted is still there.
+        Act::Release => Came::Resource(match (pass.seen.resource, state.world.resource) {
+            (ResourceSight::Here { mut resource, .. }, Some(there)) if there.uid == pass.uid => {
+                resource.held = there.held;
+                ResourceSight::Here { resource, is_current: true }
+            }
+            _ => ResourceSight::Released,
+        }),
         act => unreachable!("{act:?} is no write"),
     }
 }

@@ -37,7 +37,7 @@ pub(crate) enum Start {
 
 impl Scenario {
     pub(crate) const fn new(start: Start) -> Self {
-        let laws = Laws { rotation: Rotation::Never, switches: Switches::AS_DESIGNED, glances: false };
+        let laws = Laws { rotation: Rotation::Never, switches: Switches::AS_DESIGNED, glances: true, reads_back: false };
         let budget = Budget { time: 0, faults: 0, edits: 0, kills: 0 };
         Self { start, budget, adversity: Adversity::NONE, laws, planner: Planner::PRODUCTION, liveness: 1, limit: 5_000_000 }
     }
@@ -103,7 +103,7 @@ fn live(expires_at: Time) -> World {
     world
 }
 
-const fn budget(time: u8, faults: u8, edits: u8) -> Budget {
+pub(crate) const fn budget(time: u8, faults: u8, edits: u8) -> Budget {
     Budget { time, faults, edits, kills: 0 }
 }
 
@@ -122,11 +122,11 @@ fn live_with_renames() {
 #[test]
 #[ignore = "takes its scenario from the environment"]
 fn explore() {
-    let text = std::env::var("MODEL").unwrap();
+    let text = std::env::var("MODEL").expect("a scenario");
     let mut scenario = Scenario::new(Start::Fresh);
     for word in text.split_whitespace() {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
-        let number = || value.parse::<u32>().unwrap();
+        let number = || value.parse::<u32>().expect("a number");
         match key {
             "fresh" => scenario.start = Start::Fresh,
             "live" if value.is_empty() => scenario.start = Start::Live,
@@ -168,7 +168,8 @@ fn explore() {
             }
             "bogus" => scenario.adversity.bogus = true,
             "spurious" => scenario.adversity.spurious = true,
-            "glance" => scenario.laws.glances = true,
+            "noglance" => scenario.laws.glances = false,
+            "readback" => scenario.laws.reads_back = true,
             "rotate" => scenario.laws.rotation = if value == "adds" { Rotation::Adds } else { Rotation::Replaces },
             "live" => scenario.liveness = number(),
             "limit" => scenario.limit = number() as usize,

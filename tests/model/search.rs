@@ -60,15 +60,16 @@ impl Search {
         'search: while !level.is_empty() {
             let mut next = Vec::new();
             for (number, state) in &level {
-                if self.liveness > 0 && number % self.liveness == 0 {
-                    if let Err(violation) = liveness.check(&mut self.model, state, None) {
-                        let mut story = self.story(&start, &parents, *number, None);
-                        story.lines.push("… and from here on, with no more faults:".to_owned());
-                        let again = Liveness::default().check(&mut self.model, state, Some(&mut story));
-                        debug_assert!(again.is_err(), "it was wrong before");
-                        counterexample = Some(Counterexample { violation, story: story.lines });
-                        break 'search;
-                    }
+                if self.liveness > 0
+                    && number % self.liveness == 0
+                    && let Err(violation) = liveness.check(&mut self.model, state, None)
+                {
+                    let mut story = self.story(&start, &parents, *number, None);
+                    story.lines.push("… and from here on, with no more faults:".to_owned());
+                    let again = Liveness::default().check(&mut self.model, state, Some(&mut story));
+                    assert!(again.is_err(), "it was wrong before");
+                    counterexample = Some(Counterexample { violation, story: story.lines });
+                    break 'search;
                 }
                 for (index, step) in steps(&mut self.model, &self.adversity, state).into_iter().enumerate() {
                     transitions += 1;

@@ -1,6 +1,6 @@
 //! What a pass has seen, has in hand and wants to do: the production types, small.
 
-use revoiceit_operator::planner::{Denied, Lane, Refused};
+use revoiceit_operator::planner::{Lane, Refused};
 
 use crate::world::{Credentials, EDITED, NAMES, Record, Resource, Target, Time};
 
@@ -36,6 +36,8 @@ pub(crate) struct Reading {
     /// What `fold` and `look` still ask of the sights that this look replaces.
     pub(crate) had_intent: bool,
     pub(crate) had_pair: bool,
+    /// Names that a LIST has found, as bits.
+    pub(crate) found: u8,
 }
 
 /// `Observed`.
@@ -47,7 +49,8 @@ pub(crate) struct Seen {
     pub(crate) source: SourceSight,
     pub(crate) targets: [TargetSight; NAMES],
     pub(crate) hand: Hand,
-    pub(crate) refused: Option<(Refused, Denied)>,
+    /// By kind of write.
+    pub(crate) refused: [bool; 3],
     pub(crate) finalizer_seen: bool,
     pub(crate) spent: Spent,
 }
@@ -160,8 +163,6 @@ pub(crate) struct Rest {
     pub(crate) is_ready: bool,
     /// The pass is due again, if at any time.
     pub(crate) until: Option<Time>,
-    /// The pass leaves an unsent intent of its own in the record that it has seen.
-    pub(crate) leaves_intent: bool,
 }
 
 /// `Act`, with what the shell takes out of `Observed` for it.
@@ -232,6 +233,9 @@ pub(crate) enum Came {
     },
 }
 
+/// The kinds of write, in the order of [`Seen::refused`].
+pub(crate) const REFUSED: [Refused; 3] = [Refused::Target, Refused::Ledger, Refused::Resource];
+
 impl Seen {
     /// What a pass begins with.
     pub(crate) const NOTHING: Self = Self {
@@ -241,7 +245,7 @@ impl Seen {
         source: SourceSight::Missing,
         targets: [TargetSight::Unread; NAMES],
         hand: Hand::Nothing,
-        refused: None,
+        refused: [false; 3],
         finalizer_seen: false,
         spent: Spent {
             calls: 0,
@@ -253,6 +257,10 @@ impl Seen {
             told: false,
         },
     };
+
+    pub(crate) fn is_refused(&self, what: Refused) -> bool {
+        REFUSED.into_iter().zip(self.refused).any(|(kind, is_refused)| kind == what && is_refused)
+    }
 
     pub(crate) fn record(&self) -> Option<&Record> {
         self.ledger.as_ref().map(|ledger| &ledger.record)

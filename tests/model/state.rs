@@ -52,6 +52,8 @@ pub(crate) struct Laws {
     pub(crate) switches: Switches,
     /// Passes begin with a glance, unless the resource is in no cache.
     pub(crate) glances: bool,
+    /// After a save without an answer, with something in hand, the ledger alone is read, and not all that a look reads.
+    pub(crate) reads_back: bool,
 }
 
 /// What a refresh does to the refresh token.
@@ -78,8 +80,10 @@ pub(crate) struct Switches {
     pub(crate) believes_one_404: bool,
     /// A pass ends when another was faster.
     pub(crate) ends_when_changed: bool,
-    /// Rule 3: what is delivered is what is in hand.
-    pub(crate) delivers_from_hand: bool,
+    /// Rule 5: a save without an answer is taken for one that failed.
+    pub(crate) takes_silence_for_failure: bool,
+    /// A permit comes without a new look.
+    pub(crate) keeps_sights_while_waiting: bool,
 }
 
 /// One of the reads of a look.
@@ -99,7 +103,8 @@ impl Switches {
         judges_by_writer: false,
         believes_one_404: false,
         ends_when_changed: false,
-        delivers_from_hand: false,
+        takes_silence_for_failure: false,
+        keeps_sights_while_waiting: false,
     };
 }
 

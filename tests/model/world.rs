@@ -252,8 +252,6 @@ pub(crate) struct Tally {
     pub(crate) is_stray: [bool; NAMES],
     /// The resource has had our finalizer at some time: a stale cache may still show it.
     pub(crate) was_claimed: [bool; UIDS],
-    /// Some fault was used: a suspect may be right.
-    pub(crate) has_faulted: bool,
 }
 
 impl Record {

@@ -244,8 +244,22 @@ fn replaced_its_line_lives_until_nobody_reads_its_token() {
 fn replaced_its_line_lives_no_longer_than_its_token() {
     let mut story = gone(Resource::Replaced);
     story.secrets.insert(name("speech-token"), ours(Owner::None));
-    assert_eq!(story.at("11:00").pass(), ["Look", "Look", "Revoke 1", "Save Fold", "DeleteLedger", "Rest for ever"]);
+    assert_eq!(story.at("11:00").pass(), ["Look", "Look", "Revoke 1", "Save Fold", "Rest until woken"]);
     assert!(story.secrets.contains_key(&name("speech-token")), "it is the successor's");
+    // Until that has it, no other ledger lists the name.
+    story.secrets.insert(name("speech-token"), ours(Owner::OtherUid));
+    assert_eq!(story.at("11:10").pass(), ["Look", "DeleteLedger", "Rest for ever"]);
+}
+
+/// Nobody collects what has no owner: it is tried again, and the ledger knows of it until then.
+#[test]
+fn a_target_without_an_owner_that_cannot_be_deleted_keeps_the_ledger() {
+    let mut story = gone(Resource::NotFound { proven: true });
+    story.secrets.insert(name("speech-token"), ours(Owner::None));
+    story.deny(Refused::Target, Denied::Forbidden);
+    assert_eq!(story.pass(), ["Look", "DeleteTarget speech-token", "Look", "Revoke 1", "Save Fold", "Rest until 10:15:00"]);
+    story.denied.clear();
+    assert_eq!(story.at("10:15").pass(), ["Look", "DeleteTarget speech-token", "DeleteLedger", "Rest for ever"]);
 }
 
 #[test]

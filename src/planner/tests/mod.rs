@@ -8,6 +8,7 @@ mod leaving;
 mod life;
 mod limits;
 mod outcomes;
+mod schedule;
 mod story;
 mod target;
 mod words;

@@ -5,7 +5,10 @@ keep=
 while read -r what group; do
     case $what in
     add) groups="$groups$group " ;;
-    drop) groups="${groups%% "$group" *} ${groups#* "$group" }" ;;
+    drop)
+        # Said more than once of a group that has ended; what is not in the list would double it.
+        case $groups in *" $group "*) groups="${groups%% "$group" *} ${groups#* "$group" }" ;; esac
+        ;;
     keep) keep=yes ;;
     esac
 done

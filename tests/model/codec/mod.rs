@@ -81,9 +81,8 @@ impl Codec {
     }
 
     /// What a write of the target would put into it.
-    pub(crate) fn content(&self, observed: &real::Observed) -> Option<u8> {
+    pub(crate) fn content(&self, observed: &real::Observed, live: &real::Live) -> Option<u8> {
         let real::Resource::Wanted(resource) = &observed.resource else { return None };
-        let live = observed.record()?.live.as_ref()?;
         Some(self.content_of(&Digest::of_data(&real::desired(resource, &observed.id, live).data)))
     }
 

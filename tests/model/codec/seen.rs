@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     sight::{
-        Called, Came, Failure, Hand, LedgerSight, Owner, Reading, ResourceSight, Seen, Sighted, SourceSight, Spent, TargetSight, Which,
+        Called, Came, Failure, Hand, LedgerSight, Owner, REFUSED, Reading, ResourceSight, Seen, Sighted, SourceSight, Spent, TargetSight,
+        Which,
     },
     world::{Credentials, Held, Intent, IntentCall, NAMES, Record, Resource, Stamp, Time},
 };
@@ -36,7 +37,7 @@ impl Codec {
         observed.source = real_source(seen.source);
         observed.targets = self.real_targets(&seen.targets);
         observed.hand = self.real_hand(&seen.hand);
-        observed.refused = seen.refused;
+        observed.refused = REFUSED.into_iter().filter(|kind| seen.is_refused(*kind)).map(|kind| (kind, real::Denied::Forbidden)).collect();
         observed.finalizer_seen = seen.finalizer_seen;
         let Spent { calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, told } = seen.spent;
         let (calls, tried) = (calls.into(), tried.map(target_name));
@@ -58,7 +59,7 @@ impl Codec {
             source: Self::small_source(&observed.source),
             targets: std::array::from_fn(|name| self.small_target(observed.targets.get(&target_name(name as u8)))),
             hand: self.small_hand(&observed.hand),
-            refused: observed.refused,
+            refused: REFUSED.map(|kind| observed.refused.contains_key(&kind)),
             finalizer_seen: observed.finalizer_seen,
             spent: Spent {
                 calls,

@@ -11,10 +11,11 @@
 //! * the search: [`canon`] and [`walk`] (one form for states that are alike), [`search`], [`liveness`], [`story`]
 //! * what is searched: [`scenarios`]; and that it would be found: [`breakages`]
 
-#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![cfg(test)]
 
 mod adversity;
 mod brain;
+mod breakages;
 mod canon;
 mod codec;
 mod commit;

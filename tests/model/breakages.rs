@@ -1,0 +1,264 @@
+//! Each rule of DESIGN section 3, broken: the model has to find out, or it proves nothing of the rule.
+//!
+//! A rule of the planner is broken by a wrapper around the production functions, a rule of the shell by a switch of the model's world.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use revoiceit_operator::planner::{
+    self, Act, Came, Cause, Change, Digest, Hand, Intent, IntentCall, Ledger, Observed, Owner, Plan, Record, Resource, Source, Target,
+};
+
+use crate::{
+    adversity::{Adversity, Edit},
+    brain::Planner,
+    scenarios::{Scenario, Start, budget, print},
+    state::{Budget, Laws, Read, Switches},
+};
+
+const PRODUCTION: Planner = Planner::PRODUCTION;
+const AS_DESIGNED: Switches = Switches::AS_DESIGNED;
+/// The look that follows each wait for a permit covers for some rules.
+const WITHOUT_LOOK_FOR_PERMIT: Switches = Switches { keeps_sights_while_waiting: true, ..AS_DESIGNED };
+
+impl Scenario {
+    const fn with(self, budget: Budget, adversity: Adversity) -> Self {
+        Self { budget, adversity, liveness: 0, limit: 400_000, ..self }
+    }
+
+    const fn planner(self, planner: Planner) -> Self {
+        Self { planner, ..self }
+    }
+
+    const fn switches(self, switches: Switches) -> Self {
+        Self { laws: Laws { switches, ..self.laws }, ..self }
+    }
+
+    /// The model finds that this does not hold.
+    fn breaks(&self, rule: &str, invariant: &str) {
+        let found = self.search();
+        print(rule, &found);
+        let counterexample = found.counterexample.unwrap_or_else(|| panic!("{rule}: broken, and the model does not find it"));
+        let violation = &counterexample.violation;
+        println!("    {} after {} steps: {}", violation.invariant, counterexample.story.len(), violation.what);
+        assert_eq!(violation.invariant, invariant, "{}\n{}", violation.what, counterexample.story.join("\n"));
+    }
+}
+
+const fn edits(edits: &'static [Edit]) -> Adversity {
+    Adversity { edits, ..Adversity::NONE }
+}
+
+const CRASH: Adversity = Adversity { crash: true, ..Adversity::NONE };
+const LOST: Adversity = Adversity { lost: true, ..Adversity::NONE };
+
+/// The same, with another record in the ledger that is there.
+fn with_record(seen: &Observed, change: impl FnOnce(&mut Record)) -> Observed {
+    let mut seen = seen.clone();
+    if let Ledger::Here { record, .. } = &mut seen.ledger {
+        change(Arc::make_mut(record));
+    }
+    seen
+}
+
+#[test]
+fn rule_1_the_finalizer_comes_before_the_ledger() {
+    fn plan(seen: &Observed, now: Timestamp) -> Plan {
+        match planner::plan(seen, now) {
+            Plan::Act(Act::SaveLedger(Change::Intend { .. })) if seen.claim() == planner::Claim::None => Plan::Act(Act::Claim),
+            plan => plan,
+        }
+    }
+    let broken = Planner { plan, ..PRODUCTION };
+    Scenario::new(Start::Fresh).with(budget(1, 0, 0), Adversity::NONE).planner(broken).breaks("claim_first", "I5");
+}
+
+#[test]
+fn rule_1_the_ledger_goes_before_the_finalizer() {
+    fn plan(seen: &Observed, now: Timestamp) -> Plan {
+        match planner::plan(seen, now) {
+            Plan::Act(Act::Release) => Plan::Act(Act::DeleteLedger),
+            plan => plan,
+        }
+    }
+    let broken = Planner { plan, ..PRODUCTION };
+    Scenario::new(Start::Live).with(budget(0, 0, 1), edits(&[Edit::Delete])).planner(broken).breaks("ledger_before_release", "I5");
+}
+
+#[test]
+fn rule_2_a_call_without_an_intent() {
+    fn is_listed(record: &Record) -> bool {
+        !record.targets.is_empty()
+    }
+    fn plan(seen: &Observed, now: Timestamp) -> Plan {
+        match planner::plan(seen, now) {
+            Plan::Act(Act::SaveLedger(Change::Intend { intent, .. })) if seen.record().is_some_and(is_listed) => {
+                planner::plan(&with_record(seen, |record| record.intent = Some(intent)), now)
+            }
+            plan => plan,
+        }
+    }
+    fn revised(seen: &Observed, change: &Change) -> Record {
+        let Source::Found { pair, .. } = &seen.source else { return planner::revised(seen, change) };
+        let (call, cause, source) = (IntentCall::Issue, Cause::First, Digest::of_pair(pair));
+        let intent = Intent { call, cause, source, stamp: seen.me.clone(), until: Timestamp::UNIX_EPOCH };
+        match change {
+            Change::Intend { .. } => Record { intent: None, ..planner::revised(seen, change) },
+            Change::Fold { .. } => planner::revised(&with_record(seen, |record| record.intent = Some(intent)), change),
+            _ => planner::revised(seen, change),
+        }
+    }
+    let broken = Planner { plan, revised, ..PRODUCTION };
+    Scenario::new(Start::Fresh).with(budget(0, 1, 0), CRASH).planner(broken).breaks("no_intent, a crash", "I1");
+    Scenario::new(Start::Fresh).with(budget(0, 0, 0), Adversity::NONE).planner(broken).breaks("no_intent", "I2");
+}
+
+#[test]
+fn rule_2_a_deletion_does_not_wait_for_an_intent() {
+    fn plan(seen: &Observed, now: Timestamp) -> Plan {
+        let is_anothers = seen.my_intent().is_none();
+        match &seen.resource {
+            Resource::Leaving(_) | Resource::Released if is_anothers => {
+                planner::plan(&with_record(seen, |record| record.intent = None), now)
+            }
+            _ => planner::plan(seen, now),
+        }
+    }
+    let broken = Planner { plan, ..PRODUCTION };
+    let adversity = Adversity { edits: &[Edit::Delete], ..CRASH };
+    Scenario::new(Start::Fresh).with(budget(1, 1, 1), adversity).planner(broken).breaks("no_wait_intent", "I1");
+}
+
+#[test]
+fn rule_3_a_token_is_delivered_before_it_is_saved() {
+    fn plan(seen: &Observed, now: Timestamp) -> Plan {
+        match planner::plan(seen, now) {
+            Plan::Act(Act::SaveLedger(change @ Change::Fold { .. })) => {
+                let saved = planner::revised(seen, &change);
+                let pretended = Observed { hand: Hand::Nothing, ..with_record(seen, |record| *record = saved) };
+                match planner::plan(&pretended, now) {
+                    Plan::Act(write @ Act::WriteTarget(_)) => Plan::Act(write),
+                    _ => Plan::Act(Act::SaveLedger(change)),
+                }
+            }
+            plan => plan,
+        }
+    }
+    fn live(seen: &Observed) -> Option<planner::Live> {
+        planner::revised(seen, &Change::Fold { now: crate::codec::now(), close: false }).live
+    }
+    let broken = Planner { plan, live, ..PRODUCTION };
+    Scenario::new(Start::Fresh).with(budget(0, 0, 0), Adversity::NONE).planner(broken).breaks("write_before_save", "I9");
+}
+
+#[test]
+fn rule_4_targets_are_written_blindly() {
+    let switches = Switches { writes_targets_blindly: true, ..AS_DESIGNED };
+    let live = Scenario::new(Start::Live).switches(switches);
+    live.with(budget(2, 0, 1), edits(&[Edit::Credentials])).breaks("uncond_tgt, credentials", "I3");
+    live.with(budget(0, 0, 2), edits(&[Edit::DeleteTarget, Edit::Foreign])).breaks("uncond_tgt, foreign", "I4");
+}
+
+#[test]
+fn rule_4_ledgers_are_written_blindly() {
+    let switches = Switches { writes_ledgers_blindly: true, ..AS_DESIGNED };
+    Scenario::new(Start::Fresh).switches(switches).with(budget(1, 0, 0), Adversity::NONE).breaks("uncond_led", "I2");
+}
+
+#[test]
+fn rule_5_silence_is_taken_for_failure() {
+    let switches = Switches { takes_silence_for_failure: true, ..AS_DESIGNED };
+    Scenario::new(Start::Fresh).switches(switches).with(budget(0, 1, 0), LOST).breaks("unknown_revokes", "I6");
+}
+
+#[test]
+fn rule_5_a_record_that_another_wrote_last_is_taken_for_a_failure() {
+    let switches = Switches { judges_by_writer: true, ..WITHOUT_LOOK_FOR_PERMIT };
+    let scenario = Scenario::new(Start::Fresh).switches(switches);
+    let adversity = Adversity { edits: &[Edit::Rename], ..LOST };
+    let laws = Laws { reads_back: true, ..scenario.laws };
+    Scenario { laws, ..scenario }.with(budget(0, 1, 1), adversity).breaks("stamp_only", "I3");
+}
+
+#[test]
+fn rule_6_one_404_is_believed() {
+    let switches = Switches { believes_one_404: true, ..AS_DESIGNED };
+    let adversity = Adversity { bogus: true, spurious: true, ..Adversity::NONE };
+    Scenario::new(Start::Live).switches(switches).with(budget(0, 2, 0), adversity).breaks("one_404", "I5");
+}
+
+#[test]
+fn rule_7_the_ledger_is_read_before_the_targets() {
+    let switches = Switches { order: [Read::Ledger, Read::Targets, Read::Resource], ..AS_DESIGNED };
+    let adversity = Adversity { spurious: true, ..Adversity::NONE };
+    Scenario::new(Start::Due).switches(switches).with(budget(1, 0, 0), adversity).breaks("order: ledger, targets", "I3");
+}
+
+#[test]
+fn rule_7_the_resource_is_read_before_the_ledger() {
+    let switches = Switches { order: [Read::Targets, Read::Resource, Read::Ledger], ..WITHOUT_LOOK_FOR_PERMIT };
+    let adversity = Adversity { spurious: true, ..edits(&[Edit::Credentials]) };
+    Scenario::new(Start::Live).switches(switches).with(budget(1, 0, 1), adversity).breaks("order: credentials, ledger", "I2");
+}
+
+#[test]
+fn rule_8_the_finalizer_goes_from_a_record_that_is_open() {
+    fn plan(seen: &Observed, now: Timestamp) -> Plan {
+        match planner::plan(seen, now) {
+            Plan::Act(Act::SaveLedger(Change::Close)) => planner::plan(&with_record(seen, |record| record.closed = true), now),
+            plan => plan,
+        }
+    }
+    fn revised(seen: &Observed, change: &Change) -> Record {
+        match change {
+            Change::Fold { now, .. } => planner::revised(seen, &Change::Fold { now: *now, close: false }),
+            _ => planner::revised(seen, change),
+        }
+    }
+    let broken = Planner { plan, revised, ..PRODUCTION };
+    Scenario::new(Start::Live).with(budget(0, 0, 1), edits(&[Edit::Delete])).planner(broken).breaks("no_closing", "I11");
+}
+
+#[test]
+fn rule_1_a_ledger_is_missed_by_one_look() {
+    fn fold(seen: Observed, came: Came) -> Observed {
+        Observed { finalizer_seen: true, ..planner::fold(seen, came) }
+    }
+    let broken = Planner { fold, ..PRODUCTION };
+    let scenario = Scenario::new(Start::Fresh).with(budget(0, 0, 1), edits(&[Edit::Delete]));
+    scenario.planner(broken).breaks("no_confirm", "I7");
+}
+
+#[test]
+fn rule_2_a_pass_ends_when_another_was_faster() {
+    let switches = Switches { ends_when_changed: true, ..AS_DESIGNED };
+    Scenario::new(Start::Fresh).switches(switches).with(budget(0, 0, 1), edits(&[Edit::Suspend])).breaks("changed_ends", "I10");
+}
+
+#[test]
+fn rule_9_names_do_not_linger() {
+    fn plan(seen: &Observed, now: Timestamp) -> Plan {
+        match planner::plan(seen, now) {
+            Plan::Act(Act::SaveLedger(Change::Unlist { name, .. })) => Plan::Act(Act::SaveLedger(Change::Forget(name))),
+            plan => plan,
+        }
+    }
+    let broken = Planner { plan, ..PRODUCTION };
+    Scenario::new(Start::Live).with(budget(0, 0, 2), edits(&[Edit::Rename])).planner(broken).breaks("no_tombstones", "I8");
+}
+
+#[test]
+fn a_successor_is_taken_for_permission_to_revoke() {
+    fn plan(seen: &Observed, now: Timestamp) -> Plan {
+        let mut blind = seen.clone();
+        for target in blind.targets.values_mut().filter(|_| matches!(seen.resource, Resource::Replaced)) {
+            if let Target::Ours { owner: owner @ Owner::None, .. } = target {
+                *owner = Owner::OtherUid;
+            }
+        }
+        planner::plan(&blind, now)
+    }
+    let broken = Planner { plan, ..PRODUCTION };
+    let adversity = edits(&[Edit::Orphan, Edit::Force, Edit::Recreate]);
+    Scenario::new(Start::Live).with(budget(0, 0, 3), adversity).planner(broken).breaks("no_gone_check", "I3");
+}
