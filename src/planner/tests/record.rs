@@ -15,7 +15,7 @@ use crate::planner::{
 };
 
 fn parse(json: &[u8]) -> Result<Record, Unusable> {
-    Record::parse(json, &place(), UID)
+    Record::parse(json, &place(), &id())
 }
 
 /// Every field has a value, and every kind of value is there.
@@ -94,7 +94,7 @@ fn what_does_not_belong_here_is_not_used() {
 #[test]
 fn another_cluster_comes_before_another_api() {
     let elsewhere = Place { home: "x".into(), issuer: "y".into(), ..place() };
-    assert_eq!(Record::parse(&full().to_json(), &elsewhere, UID).map(drop), Err(Unusable::ForeignHome));
+    assert_eq!(Record::parse(&full().to_json(), &elsewhere, &id()).map(drop), Err(Unusable::ForeignHome));
     let later = json!({ "format": 2, "home": "x" });
     assert_eq!(parse(later.to_string().as_bytes()).map(drop), Err(Unusable::LaterFormat), "nothing else of it can be understood");
 }
