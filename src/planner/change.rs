@@ -232,7 +232,7 @@ impl Record {
 
     fn take_revision(&mut self) -> u64 {
         let revision = self.next_revision;
-        self.next_revision += 1;
+        self.next_revision = self.next_revision.saturating_add(1);
         revision
     }
 }

@@ -78,7 +78,7 @@ fn take(seen: &mut Observed, sent_at: Timestamp, answer: Answer) {
             seen.hand = Hand::Ended { revision, disputed: revoked == Revoked::Unknown && worked_lately(seen, revision, sent_at) };
         }
         Answer::Revoke(Which::Revision(revision), Err(failure)) => {
-            let tries = tries(seen, revision) + 1;
+            let tries = tries(seen, revision).saturating_add(1);
             seen.hand = Hand::NotEnded { revision, tries, retry_after: retry_after(&failure), sent_at };
         }
         Answer::Revoke(Which::InHand, Ok(_)) => seen.hand = Hand::Nothing,

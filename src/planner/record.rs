@@ -237,7 +237,9 @@ impl Record {
             return Err(Unusable::LaterFormat);
         }
         let record: Self = serde_json::from_slice(json).map_err(|_| Unusable::Corrupt)?;
-        if record.home != place.home {
+        if !record.has_unique_revisions() {
+            Err(Unusable::Corrupt)
+        } else if record.home != place.home {
             Err(Unusable::ForeignHome)
         } else if record.resource != *id {
             Err(Unusable::ForeignResource)
@@ -255,6 +257,14 @@ impl Record {
             resource: ResourceId,
         }
         serde_json::from_slice(json).ok().map(|Resource { resource }| resource)
+    }
+
+    /// A refresh token is known by its revision: with two of one number, the end of one would be taken for the end of both.
+    fn has_unique_revisions(&self) -> bool {
+        let mut revisions: Vec<u64> = self.retiring.iter().map(|retiring| retiring.revision).collect();
+        revisions.extend(self.live.iter().map(|live| live.revision));
+        revisions.sort_unstable();
+        revisions.windows(2).all(|pair| pair[0] < pair[1]) && revisions.last().is_none_or(|last| *last < self.next_revision)
     }
 
     /// The JSON that is stored.

@@ -83,7 +83,7 @@ fn begin_anew_after_closing(v: &View) -> Option<Plan> {
         return Some(rest(v, if record.intent.is_some() { Reason::WaitingForAnswer } else { Reason::RevocationBacklog }));
     }
     if v.is_claimed() {
-        return Some(Plan::Act(Act::Release));
+        return Some(if v.is_refused(Refused::Resource) { rest(v, Reason::PermissionDenied) } else { Plan::Act(Act::Release) });
     }
     Some(tell_of_suspects(v).unwrap_or(Plan::Act(Act::DeleteLedger)))
 }

@@ -35,7 +35,7 @@ async fn a_refresh_costs_three_writes_time_after_time() -> Result<()> {
     let refresh = [format!("update {ledger} 200"), format!("update {target} 200"), status];
     let wanted: Vec<String> = new.into_iter().chain(refresh.into_iter().cycle().take(9)).collect();
     let written = eventually("the writes of a new resource and of three refreshes", GENEROUS, async || {
-        let written: Vec<String> = world.written_since(mark).await?.iter().map(ToString::to_string).collect();
+        let written = world.writes_since(mark).await?;
         ensure!(written.len() >= wanted.len(), "{written:?}");
         anyhow::Ok(written)
     })
@@ -66,7 +66,7 @@ async fn a_rotation_costs_one_more_write_and_its_old_line_is_revoked_after_the_g
     let ledger = format!("update secrets {}/{} 200", world.system, world.ledgers().await?.remove(0));
     let status = format!("patch revoiceitcredentials/status {}/speech 200", world.tenant);
     let target = format!("update secrets {}/token 200", world.tenant);
-    let written: Vec<String> = world.written_since(mark).await?.iter().map(ToString::to_string).collect();
+    let written = world.writes_since(mark).await?;
     // Intent, answer, delivery, the old line's due time, status; and then the end of the old line and the status that says so.
     assert_eq!(written.iter().collect::<Vec<_>>(), [&ledger, &ledger, &target, &ledger, &status, &ledger, &status]);
     let status = world.get("speech").await?.status.context("no status")?;

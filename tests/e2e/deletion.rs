@@ -42,7 +42,7 @@ async fn a_deleted_resource_leaves_nothing_behind_with_four_writes() -> Result<(
     revoked(&world, 1).await?;
     world.at_rest().await?;
 
-    let written: Vec<String> = world.written_since(mark).await?.iter().map(ToString::to_string).collect();
+    let written = world.writes_since(mark).await?;
     assert_eq!(
         written,
         [

@@ -1,11 +1,12 @@
 //! A Revoiceit that takes requests and does not answer keeps nobody from the work that is with Kubernetes alone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use revoiceit_harness::wait::{GENEROUS, eventually};
 use revoiceit_sandbox::{Call, Fault};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::world::World;
 

@@ -49,7 +49,7 @@ async fn a_resource_gets_a_token_with_five_writes() -> Result<()> {
     let secret = world.secrets().get("token").await?;
     assert_eq!((secret.labels()["team"].as_str(), secret.type_.as_deref()), ("a", Some("Opaque")));
 
-    let written: Vec<String> = world.written_since(mark).await?.iter().map(ToString::to_string).collect();
+    let written = world.writes_since(mark).await?;
     let ledger = format!("secrets {}/{}", world.system, world.ledgers().await?[0]);
     let resource = format!("{}/speech", world.tenant);
     assert_eq!(
@@ -186,8 +186,10 @@ async fn edits_of_metadata_cause_no_call_and_no_write() -> Result<()> {
     }
     world.at_rest().await?;
 
+    let asked = world.asked_since(mark).await?;
+    ensure!(asked.iter().any(|event| event.verb == "get"), "no edit was even looked at");
     assert_eq!(world.sandbox.mark(), calls);
-    assert_eq!(world.written_since(mark).await?, []);
+    assert_eq!(world.writes_since(mark).await?, [""; 0]);
     let token = world.token("token").await?;
     let rotate = json!({ "metadata": { "annotations": { names::ROTATE_ANNOTATION: "now" } } });
     world.patch("speech", &rotate).await?;
@@ -231,5 +233,10 @@ async fn a_suspended_resource_keeps_its_token_until_it_expires_and_says_so() -> 
     world.another_token("token", &token).await?;
     world.ready("speech").await?;
     assert_eq!(world.sandbox.count(Call::Issue, 0), 1);
+
+    world.patch("speech", &json!({ "spec": { "suspend": true } })).await?;
+    world.kubectl(&["delete", "rvc", "speech", "--timeout=60s"]).await?;
+    world.gone("speech", "token").await?;
+    assert_eq!(world.sandbox.truth().live().count(), 0);
     world.no_secret_is_told(&[&operator]).await
 }

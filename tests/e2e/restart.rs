@@ -35,7 +35,7 @@ async fn after_sigkill_and_after_sigterm_nothing_is_called_or_written_and_two_ob
         world.at_rest().await?;
 
         assert_eq!(world.sandbox.mark(), calls, "calls to Revoiceit");
-        assert_eq!(world.written_since(mark).await?, []);
+        assert_eq!(world.writes_since(mark).await?, [""; 0]);
         let mut read: Vec<String> = world
             .asked_since(mark)
             .await?

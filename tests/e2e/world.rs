@@ -298,6 +298,11 @@ impl World {
         Ok(asked.into_iter().filter(|event| event.is_write() && event.resource != "events" && event.resource != "leases").collect())
     }
 
+    /// The same in words.
+    pub(crate) async fn writes_since(&self, mark: AuditMark) -> Result<Vec<String>> {
+        Ok(self.written_since(mark).await?.iter().map(ToString::to_string).collect())
+    }
+
     /// Waits until the queue of the leader has nothing to do: no request but those for the lease for a second.
     pub(crate) async fn at_rest(&self) -> Result<()> {
         eventually("the operators to be at rest", GENEROUS, async || {

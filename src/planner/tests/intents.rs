@@ -224,7 +224,7 @@ fn a_rotating_refresh_keeps_both_tokens_and_takes_the_old_one_out_after_the_grac
 #[test]
 fn a_rotating_refresh_whose_line_was_refreshed_by_another_is_not_sent() {
     let mut story = Story::of(credential().claimed()).with(record().live(1, "10:00").edited(|it| it.rotates = true));
-    story.before("Save Intend", |it| it.save(|record| record.edited(|it| it.live = Some(super::fixtures::live(2, "10:44")))));
+    story.before("Save Intend", |it| it.save(|record| record.live(2, "10:44")));
     let acts = story.at("10:44:01").pass();
     assert_eq!(acts[1..4], ["Save Intend Refresh 1", "Look", "WriteTarget speech-token"]);
 }
@@ -233,7 +233,7 @@ fn a_rotating_refresh_whose_line_was_refreshed_by_another_is_not_sent() {
 fn a_refresh_of_a_line_that_is_not_live_any_more_brings_nothing_and_its_new_token_is_revoked() {
     let mut story = Story::of(credential().claimed()).with(record().live(1, "10:00"));
     story.rotates = true;
-    story.before("Save Fold", |it| it.save(|record| record.edited(|it| it.live = Some(super::fixtures::live(2, "10:44")))));
+    story.before("Save Fold", |it| it.save(|record| record.live(2, "10:44")));
     let acts = story.at("10:44:01").pass();
     assert_eq!(acts[1..4], ["Refresh 1", "Save Fold", "Look"]);
     assert_eq!(story.record().live, Some(super::fixtures::live(2, "10:44")));

@@ -345,6 +345,13 @@ fn a_drain_that_was_broken_off_is_carried_out_and_then_begun_anew() {
 }
 
 #[test]
+fn a_drain_that_was_broken_off_is_not_tried_again_and_again_when_the_finalizer_cannot_go() {
+    let mut story = Story::of(credential().claimed()).with(record().closed());
+    story.deny(Refused::Resource, Denied::Forbidden);
+    assert_eq!(story.at("10:10").pass(), ["Look", "Release", "Rest Stalled: PermissionDenied until 10:15:00"]);
+}
+
+#[test]
 fn a_drain_that_was_broken_off_waits_for_revocations_that_fail() {
     let mut story = Story::of(credential().claimed()).with(record().closed().retiring(1, "10:00"));
     story.fails([unavailable()]);

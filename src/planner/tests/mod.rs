@@ -1,13 +1,18 @@
 //! The planner, told as tables and as lives: what it does in which situation, exactly.
 
+mod arbitrary;
 mod bracket;
 mod builders;
 mod fixtures;
+mod golden;
+mod histories;
 mod intents;
 mod leaving;
 mod life;
 mod limits;
 mod outcomes;
+mod properties;
+mod record;
 mod schedule;
 mod story;
 mod target;

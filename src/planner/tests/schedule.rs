@@ -166,7 +166,7 @@ fn after_the_clock_went_back_no_pause_is_waited_for() {
         "12:00",
         "12:15",
     );
-    let mut story = Story::of(credential().claimed()).with(before.edited(|it| it.retiring.push(paused)));
+    let mut story = Story::of(credential().claimed()).with(before.retiring(2, "09:00").edited(|it| it.retiring[0] = paused));
     story.fails([unavailable()]);
     assert_eq!(
         story.at("07:00").pass(),

@@ -21,7 +21,7 @@ use crate::{
         Act, Came, Denied, Ledger, Name, Notice, Observed, Plan, Policy, Record, Refused, Resource, Rest, Sight, Sighted, Source, Stamp,
         Target, Until, Version, fold, plan,
     },
-    revoiceit::Failure,
+    revoiceit::{Failure, RefreshToken},
 };
 
 type Edit = Box<dyn FnOnce(&mut Story)>;
@@ -42,10 +42,14 @@ pub(super) struct Story {
     /// Refreshes bring another refresh token.
     pub(super) rotates: bool,
     pub(super) denied: Vec<(Refused, Denied)>,
+    /// The next pass dies after so many acts.
+    pub(super) dies_after: Option<usize>,
+    /// The refresh tokens that Revoiceit has handed out, whether or not they arrived, and has not revoked.
+    pub(super) alive: Vec<RefreshToken>,
     pub(super) told: Vec<Notice>,
     pub(super) last: Option<Observed>,
     /// When the last pass wants to be followed by another.
-    due: Option<Timestamp>,
+    pub(super) due: Option<Timestamp>,
     meanwhile: Vec<(&'static str, Edit)>,
     lost_replies: Vec<&'static str>,
     versions: u64,
@@ -68,6 +72,8 @@ impl Story {
             failures: VecDeque::new(),
             rotates: false,
             denied: Vec::new(),
+            dies_after: None,
+            alive: Vec::new(),
             told: Vec::new(),
             last: None,
             due: None,
@@ -117,6 +123,15 @@ impl Story {
     /// The first act that begins with these words is carried out, and its reply is lost.
     pub(super) fn lose_reply_of(&mut self, act: &'static str) {
         self.lost_replies.push(act);
+    }
+
+    /// No more trouble from here on.
+    pub(super) fn calm_down(&mut self) {
+        self.failures.clear();
+        self.denied.clear();
+        self.meanwhile.clear();
+        self.lost_replies.clear();
+        self.dies_after = None;
     }
 
     pub(super) fn fails(&mut self, failures: impl IntoIterator<Item = Failure>) {
@@ -190,6 +205,10 @@ impl Story {
         let mut acts = Vec::new();
         loop {
             assert!(acts.len() < 200, "a pass without end: {acts:#?}");
+            if self.dies_after == Some(acts.len()) {
+                self.dies_after = None;
+                return acts;
+            }
             let planned = plan(&seen, self.now);
             assert_keeps_secrets(&planned, &seen);
             let act = match planned {

@@ -7,16 +7,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
     builders::CredentialExt,
-    fixtures::{id, issued, name, refreshed, rotated},
+    fixtures::{id, issued, name, refresh, refreshed, rotated},
     story::Story,
 };
 use crate::{
     api::names,
     planner::{
         Act, Answer, Came, Change, Claim, Digest, Ledger, Look, Name, Observed, Owner, Refused, Resource, Sight, Source, Target, Version,
-        desired, reads_credentials, revised,
+        Which, desired, reads_credentials, revised,
     },
-    revoiceit::{Failure, Revoked},
+    revoiceit::{Failure, RefreshToken, Revoked},
 };
 
 impl Story {
@@ -60,7 +60,9 @@ impl Story {
             Act::SaveLedger(change) => self.save_ledger(change, seen),
             Act::DeleteLedger => self.delete_ledger(seen),
             Act::Claim | Act::Release => self.patch(act, seen),
-            Act::Issue { .. } | Act::Refresh { .. } | Act::Revoke(_) => Came::Answered { sent_at: self.now, answer: self.answer(act) },
+            Act::Issue { .. } | Act::Refresh { .. } | Act::Revoke(_) => {
+                Came::Answered { sent_at: self.now, answer: self.answer(act, seen) }
+            }
             Act::Tell(notice) => {
                 self.told.push(notice.clone());
                 Came::Told
@@ -72,23 +74,33 @@ impl Story {
         self.denied.iter().find(|(denied, _)| *denied == what).map(|(what, why)| Came::Denied(*what, *why))
     }
 
-    fn answer(&mut self, act: &Act) -> Answer {
+    fn answer(&mut self, act: &Act, seen: &Observed) -> Answer {
         let failure = self.failures.pop_front();
         let number = self.token();
+        let brings_a_token = matches!(act, Act::Issue { .. }) || (matches!(act, Act::Refresh { .. }) && self.rotates);
+        match &failure {
+            None | Some(Failure::Lost) if brings_a_token => self.alive.push(refresh(number)),
+            Some(Failure::Malformed { refresh: Some(token) }) if brings_a_token => self.alive.push(token.clone()),
+            _ => {}
+        }
         match act {
             Act::Issue { .. } => Answer::Issue(failure.map_or_else(|| Ok(issued(number)), Err)),
             Act::Refresh { revision } => {
                 let answer = if self.rotates { rotated(number) } else { refreshed(number) };
                 Answer::Refresh(*revision, failure.map_or(Ok(answer), Err))
             }
-            Act::Revoke(which) => Answer::Revoke(
-                *which,
-                match failure {
+            Act::Revoke(which) => {
+                let outcome = match failure {
                     Some(Failure::Rejected) => Ok(Revoked::Unknown),
                     Some(failure) => Err(failure),
                     None => Ok(Revoked::Confirmed),
-                },
-            ),
+                };
+                if outcome.is_ok() {
+                    let revoked = token_of(*which, seen).expect("there is such a token");
+                    self.alive.retain(|token| *token != revoked);
+                }
+                Answer::Revoke(*which, outcome)
+            }
             _ => unreachable!("not a call"),
         }
     }
@@ -175,6 +187,14 @@ impl Story {
             None => Came::Saw(Sight::Resource(self.resource())),
         }
     }
+}
+
+fn token_of(which: Which, seen: &Observed) -> Option<RefreshToken> {
+    let Which::Revision(revision) = which else { return seen.hand.refresh_token().cloned() };
+    let record = seen.record()?;
+    let live = record.live.iter().map(|live| (live.revision, &live.refresh));
+    let mut all = live.chain(record.retiring.iter().map(|retiring| (retiring.revision, &retiring.refresh)));
+    all.find(|(known, _)| *known == revision).map(|(_, token)| token.clone())
 }
 
 fn version_of(source: &Source) -> Option<Version> {
