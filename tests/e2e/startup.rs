@@ -44,44 +44,41 @@ async fn what_a_person_has_to_mend_ends_the_start_with_what_to_do() -> Result<()
     world.cluster.kubectl(["create", "clusterrolebinding", "reads-namespaces", "--clusterrole=reads-namespaces", &subject]).await?;
     let missing = world.policy(&json!({ "no-such-time": 1 }))?;
 
-    let cases: Vec<((&str, &str), Vec<&str>, i32, String)> = vec![
+    let nobody = (world.tenant.as_str(), "nobody");
+    let denied = format!(
+        "error: the operator may not read its own namespace \"{}\" (HTTP 403): apply the roles in deploy/, and check the service account or \
+         the kubeconfig",
+        world.system
+    );
+    let unknown = format!("error: --policy-for-tests {missing}: unknown field `no-such-time`");
+    let cases: [(_, &[&str], _, &str); 8] = [
         (
             own,
-            vec!["--operator-namespace", "nowhere"],
+            &["--operator-namespace", "nowhere"],
             1,
-            "error: the operator's own namespace \"nowhere\" does not exist: create it, or name another one with --operator-namespace"
-                .into(),
+            "error: the operator's own namespace \"nowhere\" does not exist: create it, or name another one with --operator-namespace",
         ),
+        (nobody, &[], 1, &denied),
         (
-            (&world.tenant, "nobody"),
-            vec![],
+            own,
+            &["--api-url", "https://127.0.0.1:1", "--policy-for-tests", &missing],
+            2,
+            "error: --policy-for-tests shortens the times that keep tokens safe, so it is refused for an https:// API: remove it",
+        ),
+        (own, &["--context", "nowhere"], 1, "error: cannot use the kubeconfig"),
+        (own, &["--policy-for-tests", &missing], 1, &unknown),
+        (own, &["--listen", "192.0.2.1:80"], 1, "error: cannot listen on 192.0.2.1:80: choose another address with --listen"),
+        (
+            own,
+            &["--api-ca-file", "/nowhere.pem"],
             1,
-            format!(
-                "error: the operator may not read its own namespace \"{}\" (HTTP 403): apply the roles in deploy/, and check the service \
-                 account or the kubeconfig",
-                world.system
-            ),
+            "error: --api-ca-file cannot be used: /nowhere.pem cannot be read: is it mounted, and may the operator's user read it?",
         ),
-        (
-            own,
-            vec!["--api-url", "https://127.0.0.1:1", "--policy-for-tests", &missing],
-            2,
-            "error: --policy-for-tests shortens the times that keep tokens safe, so it is refused for an https:// API: remove it".into(),
-        ),
-        (own, vec!["--context", "nowhere"], 1, "error: cannot use the kubeconfig".into()),
-        (own, vec!["--policy-for-tests", &missing], 1, format!("error: --policy-for-tests {missing}: unknown field `no-such-time`")),
-        (own, vec!["--listen", "192.0.2.1:80"], 1, "error: cannot listen on 192.0.2.1:80: choose another address with --listen".into()),
-        (own, vec!["--api-ca-file", "/nowhere.pem"], 1, "error: ".into()),
-        (
-            own,
-            vec!["--lease-duration", "1s"],
-            2,
-            "error: invalid value '1s' for '--lease-duration <DURATION>': must be from 5s to 5m".into(),
-        ),
+        (own, &["--lease-duration", "1s"], 2, "error: invalid value '1s' for '--lease-duration <DURATION>': must be from 5s to 5m"),
     ];
     for (account, flags, code, message) in cases {
-        let (ended, said) = ends(&world, account, &flags).await?;
-        ensure!(said.starts_with(&message), "{flags:?}: {said}");
+        let (ended, said) = ends(&world, account, flags).await?;
+        ensure!(said.starts_with(message), "{flags:?}: {said}");
         assert_eq!(ended, Some(code), "{flags:?}: {said}");
     }
     world.no_secret_is_told(&[]).await
