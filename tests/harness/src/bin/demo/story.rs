@@ -130,6 +130,7 @@ impl Play<'_> {
         operator.log()?;
         let mark = self.revoiceit.mark().await?;
         let old = self.token().await?;
+        self.ground.shell.remember("token", &old);
         self.screen.step("The token is refreshed, long before it expires");
         let status = |field: &str| format!("kubectl get rvc speech -n {NAMESPACE} -o jsonpath='{{.status.{field}}}'");
         let due = self.ground.shell.run(&status("refreshAt")).await?;
