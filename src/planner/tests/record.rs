@@ -80,14 +80,19 @@ fn what_does_not_belong_here_is_not_used() {
         json[field] = value;
         parse(json.to_string().as_bytes()).map(drop)
     };
-    let resource = |uid: &str| json!({ "namespace": "team-a", "name": "speech", "uid": uid });
+    let resource = |name: &str, uid: &str| json!({ "namespace": "team-a", "name": name, "uid": uid });
     assert_eq!(with("format", json!(1)), Ok(()));
     assert_eq!(with("format", json!(2)), Err(Unusable::LaterFormat));
     assert_eq!(with("format", json!(u32::MAX)), Err(Unusable::LaterFormat));
     assert_eq!(with("home", json!("another-home")), Err(Unusable::ForeignHome));
     assert_eq!(with("issuer", json!("https://staging.revoiceit.com")), Err(Unusable::OtherIssuer));
-    assert_eq!(with("resource", resource("another-uid")), Err(Unusable::ForeignResource));
-    assert_eq!(with("resource", resource(UID)), Ok(()));
+    assert_eq!(with("resource", resource("speech", "another-uid")), Err(Unusable::ForeignResource));
+    assert_eq!(
+        with("resource", resource("another", UID)),
+        Err(Unusable::ForeignResource),
+        "the annotation names a resource that it is not"
+    );
+    assert_eq!(with("resource", resource("speech", UID)), Ok(()));
 }
 
 /// Of two reasons the one that a person can do the least about: another cluster's ledger is not to be told as one of another API.
