@@ -49,9 +49,16 @@ text! {
 }
 
 /// SHA-256, in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Digest(String);
+
+/// The beginning is enough to tell two apart. The whole, in a log, would let whoever reads it try secrets against it.
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({:.8}…)", self.0)
+    }
+}
 
 impl Digest {
     /// Of a pair of client ID and client secret.
