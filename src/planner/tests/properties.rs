@@ -107,7 +107,7 @@ proptest! {
         }
         prop_assert!(saved.suspects.lost >= before.suspects.lost);
         let json = saved.to_json();
-        prop_assert_eq!(crate::planner::Record::parse(&json, &seen.place, &seen.id.uid), Ok(saved.clone()));
+        prop_assert_eq!(crate::planner::Record::parse(&json, &seen.place, &seen.id), Ok(saved.clone()));
         let after = fold(seen, Came::Saw(Sight::Ledger(ledger(saved))));
         prop_assert!(after.hand.is_empty());
     }
