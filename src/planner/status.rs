@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     notice::{self, Notice},
-    observed::{Consent, Refused, Resource, Source, Target},
+    observed::{Claim, Consent, Ledger, Refused, Resource, Source, Target},
     record::Unusable,
     render::whole_seconds,
     view::View,
@@ -108,9 +108,15 @@ fn message(v: &View, reason: Reason) -> String {
         Some(live) if v.is_ready() => format!("Pods read a token that is valid until {}.", whole_seconds(live.expires_at)),
         Some(live) if live.expires_at <= v.now => format!("The last token expired at {}.", whole_seconds(live.expires_at)),
         Some(_) => "The target does not hold the current token.".to_owned(),
+        None if is_unknown(v) => "What the target holds is not refreshed by this operator.".to_owned(),
         None => "There is no token yet.".to_owned(),
     };
     format!("{what} {pods}")
+}
+
+/// Whether there is a token stands in a ledger that is not read.
+fn is_unknown(v: &View) -> bool {
+    v.seen.claim() == Claim::Elsewhere || matches!(v.seen.ledger, Ledger::Unusable(_))
 }
 
 fn what_happened(v: &View, reason: Reason) -> String {
@@ -118,6 +124,7 @@ fn what_happened(v: &View, reason: Reason) -> String {
     let credentials = v.spec().map_or("", |spec| spec.credentials_secret_ref.name.as_str());
     match reason {
         Reason::TokenReady => format!("The Secret \"{target}\" is up to date."),
+        Reason::Issuing if v.has_valid_token() => delivering(v, target),
         Reason::Issuing => "A token is being obtained.".to_owned(),
         Reason::RevoiceitUnreachable => {
             "Revoiceit cannot be reached; tried again by itself. If it stays so, check --api-url, DNS, network policies, proxy and CA of the operator.".to_owned()
@@ -142,7 +149,7 @@ fn what_happened(v: &View, reason: Reason) -> String {
         Reason::AdmissionDenied => format!("An admission policy or webhook refuses the Secret \"{target}\"; no token is obtained that could not be delivered. Ask whoever runs the policy, or change spec.target."),
         Reason::TargetInvalid => format!("The API server finds the Secret \"{target}\" invalid; no token is obtained that could not be delivered. Check names, labels and annotations in spec.target."),
         Reason::TargetTooLarge => format!("The Secret \"{target}\" would be larger than 256 KiB; no token is obtained that could not be delivered. Use fewer keys or placeholders in spec.target.template."),
-        Reason::PermissionDenied if !v.is_refused(Refused::Target) => "The operator may not patch this resource; no token is obtained without the finalizer that sees to its revocation. Check the operator's roles.".to_owned(),
+        Reason::PermissionDenied if !v.is_refused(Refused::Target) => "The API server refuses to patch this resource; no token is obtained without the finalizer that sees to its revocation. Check the operator's roles and the cluster's admission policies.".to_owned(),
         Reason::PermissionDenied => format!("The operator may not write the Secret \"{target}\" in this namespace; no token is obtained that could not be delivered. Check the operator's roles and its --namespace."),
         Reason::NamespaceTerminating => "The namespace is being deleted.".to_owned(),
         Reason::Suspended => "spec.suspend is true: tokens are neither obtained nor refreshed. Set it to false to go on.".to_owned(),
@@ -151,31 +158,52 @@ fn what_happened(v: &View, reason: Reason) -> String {
             format!("Being deleted: {pending} refresh tokens are to be revoked. After spec.revocation.deadline the resource goes and revocation continues in the background.")
         }
         Reason::LedgerElsewhere => format!("An operator in another namespace holds this resource (annotation {}). Run one operator only, or delete and create the resource again.", names::CLAIM_ANNOTATION),
-        Reason::LedgerUnusable => format!("The ledger of this resource in the operator's namespace {}. Restore it, or delete it: its tokens are then counted as lost.", unusable(v)),
-        Reason::LedgerDenied => "The operator may not write the ledger of this resource; nothing is obtained that could not be kept. Check the operator's Role and quotas in its own namespace.".to_owned(),
+        Reason::LedgerUnusable => format!("The ledger of this resource, the Secret {}/{}, {}.", v.seen.place.operator_namespace, names::ledger_name(&v.seen.id.uid), unusable(v)),
+        Reason::LedgerDenied => "The API server refuses to write the ledger of this resource; nothing is obtained that could not be kept. Check the operator's Role, and quotas and policies in its own namespace.".to_owned(),
         Reason::IssuerChanged => "The tokens of this resource are from another Revoiceit API than the operator's --api-url. Set it back, or delete and create the resource again.".to_owned(),
         Reason::OperatorNamespace => "Resources in the operator's own namespace are refused. Create it in the namespace whose pods use the token.".to_owned(),
     }
 }
 
+fn delivering(v: &View, target: &str) -> String {
+    match v.seen.repair_after.filter(|time| *time > v.now) {
+        Some(until) => format!(
+            "The Secret \"{target}\" is changed by somebody again and again; it is written anew at {}. Find out who writes it: its managedFields tell.",
+            whole_seconds(until)
+        ),
+        None => format!("The Secret \"{target}\" is about to be written."),
+    }
+}
+
 fn conflict(v: &View, target: &str) -> String {
-    let why = match v.target() {
-        Some(Target::Foreign { consent: Consent::WrongType, .. }) => "it may not be taken over: its type is not Opaque",
-        Some(Target::Foreign { consent: Consent::Immutable, .. }) => "it may not be taken over: it is immutable",
-        Some(Target::Foreign { consent: Consent::Owned, .. }) => "it may not be taken over: another object owns it",
-        _ => "it is left alone and no token is obtained",
+    let obstacle = match v.target() {
+        Some(Target::Foreign { consent: Consent::WrongType, .. }) => "its type is not Opaque",
+        Some(Target::Foreign { consent: Consent::Immutable, .. }) => "it is immutable",
+        Some(Target::Foreign { consent: Consent::Owned, .. }) => "another object owns it",
+        _ => {
+            return format!(
+                "The Secret \"{target}\" exists and is not this resource's: it is left alone and no token is obtained. Delete it, choose another spec.target.name, or consent to its being replaced: \"kubectl annotate secret {target} -n {} {}={}\".",
+                v.seen.id.namespace,
+                names::ADOPT_ANNOTATION,
+                v.seen.id.name
+            );
+        }
     };
     format!(
-        "The Secret \"{target}\" exists and is not this resource's: {why}. Delete it, choose another spec.target.name, or consent to its being replaced: kubectl annotate secret {target} {}=<name of this resource>.",
-        names::ADOPT_ANNOTATION
+        "The Secret \"{target}\" exists and is not this resource's. There is consent to its being replaced, but {obstacle}: it is left alone and no token is obtained. Delete it, or choose another spec.target.name."
     )
 }
 
+/// Why, and what to do about it.
 fn unusable(v: &View) -> &'static str {
     match &v.seen.ledger {
-        super::observed::Ledger::Unusable(Unusable::LaterFormat) => "was written by a later version of the operator",
-        super::observed::Ledger::Unusable(Unusable::ForeignHome) => "belongs to another cluster or to an earlier installation",
-        super::observed::Ledger::Unusable(Unusable::ForeignResource) => "belongs to another resource",
-        _ => "cannot be read",
+        Ledger::Unusable(Unusable::LaterFormat) => "was written by a later version of the operator. Run that version, or one after it",
+        Ledger::Unusable(Unusable::ForeignHome) => {
+            "belongs to another cluster or to an earlier installation, so its tokens are left alone. Delete it for this resource to begin anew"
+        }
+        Ledger::Unusable(Unusable::ForeignResource) => {
+            "belongs to another resource, so its tokens are left alone. Delete it for this resource to begin anew"
+        }
+        _ => "cannot be read. Restore it, or delete it: its tokens are then counted as lost, and this resource begins anew",
     }
 }

@@ -80,19 +80,16 @@ fn what_does_not_belong_here_is_not_used() {
         json[field] = value;
         parse(json.to_string().as_bytes()).map(drop)
     };
-    let resource = |name: &str, uid: &str| json!({ "namespace": "team-a", "name": name, "uid": uid });
+    let resource = |namespace: &str, name: &str, uid: &str| json!({ "namespace": namespace, "name": name, "uid": uid });
     assert_eq!(with("format", json!(1)), Ok(()));
     assert_eq!(with("format", json!(2)), Err(Unusable::LaterFormat));
     assert_eq!(with("format", json!(u32::MAX)), Err(Unusable::LaterFormat));
     assert_eq!(with("home", json!("another-home")), Err(Unusable::ForeignHome));
     assert_eq!(with("issuer", json!("https://staging.revoiceit.com")), Err(Unusable::OtherIssuer));
-    assert_eq!(with("resource", resource("speech", "another-uid")), Err(Unusable::ForeignResource));
-    assert_eq!(
-        with("resource", resource("another", UID)),
-        Err(Unusable::ForeignResource),
-        "the annotation names a resource that it is not"
-    );
-    assert_eq!(with("resource", resource("speech", UID)), Ok(()));
+    for another in [resource("team-a", "speech", "another-uid"), resource("team-b", "speech", UID), resource("team-a", "other", UID)] {
+        assert_eq!(with("resource", another), Err(Unusable::ForeignResource));
+    }
+    assert_eq!(with("resource", resource("team-a", "speech", UID)), Ok(()));
 }
 
 /// Of two reasons the one that a person can do the least about: another cluster's ledger is not to be told as one of another API.
@@ -133,6 +130,14 @@ fn numbers_that_are_not_unique_are_corrupt() {
     assert_eq!(parse(&twice.to_json()).map(drop), Err(Unusable::Corrupt));
     let reused = record().live(7, "10:00").edited(|it| it.next_revision = 7);
     assert_eq!(parse(&reused.to_json()).map(drop), Err(Unusable::Corrupt));
+}
+
+#[test]
+fn whose_ledger_it_is_can_be_read_whatever_else_it_holds() {
+    assert_eq!(Record::resource(&full().to_json()), Some(id()));
+    let later = json!({ "format": 2, "resource": { "namespace": "team-a", "name": "speech", "uid": UID } });
+    assert_eq!(Record::resource(later.to_string().as_bytes()), Some(id()));
+    assert_eq!(Record::resource(b"{}"), None);
 }
 
 #[test]
