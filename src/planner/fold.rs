@@ -21,7 +21,7 @@ pub fn fold(seen: Observed, came: Came) -> Observed {
         Came::Tried(name) => seen.spent.tried = Some(name),
         Came::Told => seen.spent.told = true,
         Came::Changed => seen.sighted = Sighted::No,
-        Came::Denied(what, denied) => drop(seen.refused.insert(what, denied)),
+        Came::Denied(what, denied) => seen.refused.extend([(what, denied)]),
         Came::Answered { sent_at, answer } => take(&mut seen, sent_at, answer),
     }
     if seen.record().is_some_and(|record| seen.hand.is_settled_in(record, &seen.me)) {

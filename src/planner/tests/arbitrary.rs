@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{
     builders::CredentialExt,
     fixtures::{
-        TARGET, UID, at, credential, digest, failed, foreign, id, intent, issued, ledger, live, me, name, ours, place, record, refresh,
-        refreshed, rotated, source, version, written,
+        TARGET, UID, at, credential, digest, failed, foreign, id, issued, ledger, live, me, name, ours, place, record, refresh, refreshed,
+        rotated, source, version, written,
     },
 };
 use crate::{
@@ -51,7 +51,7 @@ fn an_intent(stamps: &'static [&'static str]) -> impl Strategy<Value = Intent> {
             Some(revision) => (IntentCall::Refresh { revision }, Cause::Refresh),
             None => (IntentCall::Issue, Cause::First),
         };
-        Intent { call, cause, source: digest(pair), stamp: Stamp::new(stamp), until, ..intent("", "10:00") }
+        Intent { call, cause, source: digest(pair), stamp: Stamp::new(stamp), until }
     })
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::fixtures::{TARGET, UID, at, failed, intent, ledger, live, name, retiring, written};
 use crate::{
     api::{RevoiceitCredential, names},
-    planner::{Denied, FailureClass, Hand, Leaving, Observed, Policy, Record, Refused, Resource, Sighted, Source, Target, TargetId},
+    planner::{Denied, FailureClass, Hand, Leaving, Observed, Record, Refused, Resource, Sighted, Source, Target, TargetId},
 };
 
 /// Steps from one resource to another.
@@ -148,11 +148,7 @@ impl Observed {
     }
 
     pub(super) fn refused(self, what: Refused, denied: Denied) -> Self {
-        self.edited(|it| drop(it.refused.insert(what, denied)))
-    }
-
-    pub(super) fn policy(self, edit: impl FnOnce(&mut Policy)) -> Self {
-        self.edited(|it| edit(Arc::make_mut(&mut it.policy)))
+        self.edited(|it| it.refused.extend([(what, denied)]))
     }
 
     /// The target holds what the live line gives it.

@@ -1,12 +1,16 @@
 //! The end of a resource: its targets go, its refresh tokens are revoked, its finalizer goes, its ledger goes.
 
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
 use super::{
     builders::CredentialExt,
     fixtures::{at, credential, foreign, minutes, name, ours, record, seconds, unavailable},
     story::Story,
 };
 use crate::{
-    planner::{About, Consent, Denied, FailureClass, Ledger, Owner, Refused, Resource},
+    planner::{About, Consent, Denied, FailureClass, Leaving, Ledger, Owner, Refused, Resource},
     revoiceit::Failure,
 };
 
@@ -101,8 +105,8 @@ fn the_deadline_is_in_the_ledger_too() {
     let mut story = deleted("10:10");
     story.fails([Failure::Lost]);
     story.credential = None;
-    let leaving = |meta| Resource::Leaving(std::sync::Arc::new(crate::planner::Leaving { meta, ..Default::default() }));
-    story.absent = leaving(credential().claimed().deleting("10:10").metadata);
+    let meta = credential().claimed().deleting("10:10").metadata;
+    story.absent = Resource::Leaving(Arc::new(Leaving { meta, ..Leaving::default() }));
     story.save(|record| record.edited(|it| it.deadline_seconds = 3));
     assert_eq!(story.pass().last().map(String::as_str), Some("Rest Reconciling: Revoking until 10:10:03"));
 }
@@ -284,7 +288,7 @@ fn in_the_background_revocation_goes_on_for_ever() {
         pauses.push(story.now.duration_since(before));
     }
     assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]), "{pauses:?}");
-    assert_eq!(pauses.last().map(|last| last.as_secs()), Some(3600));
+    assert_eq!(pauses.last().map(SignedDuration::as_secs), Some(3600));
 }
 
 #[test]

@@ -183,9 +183,8 @@ fn every_edit_of_the_spec_is_answered_with_its_generation() {
     let status = story.credential.as_ref().and_then(|it| it.status.clone()).expect("a status");
     assert_eq!(status.observed_generation, Some(2));
     assert!(status.conditions.iter().all(|it| it.observed_generation == Some(2)));
-    let leaving = leaving().edited(|it| {
-        it.resource = credential().claimed().grace("1h").deleting("10:00").edited(|it| it.metadata.generation = Some(9)).leaving()
-    });
+    let edited = credential().claimed().grace("1h").deleting("10:00").edited(|it| it.metadata.generation = Some(9));
+    let leaving = leaving().edited(|it| it.resource = edited.leaving());
     assert_eq!(self::status(&leaving, "10:00").observed_generation, Some(9), "also while it is being deleted");
 }
 

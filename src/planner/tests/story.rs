@@ -156,10 +156,10 @@ impl Story {
     /// Somebody else, another replica for one, saves the ledger.
     pub(super) fn save(&mut self, edit: impl FnOnce(Record) -> Record) {
         let record = edit(self.record().clone());
-        self.put(record);
+        self.put(&record);
     }
 
-    pub(super) fn put(&mut self, record: Record) {
+    pub(super) fn put(&mut self, record: &Record) {
         let json = record.to_json();
         let record = Record::parse(&json, &place(), &id()).expect("what is written can be read");
         self.ledger = Ledger::Here { record: Arc::new(record), version: Version::new(self.version()), uid: "ledger-uid".into() };

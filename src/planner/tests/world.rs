@@ -148,7 +148,7 @@ impl Story {
             return Came::Changed;
         }
         self.refusal(Refused::Ledger).unwrap_or_else(|| {
-            self.put(revised(seen, change));
+            self.put(&revised(seen, change));
             Came::Saw(Sight::Ledger(self.ledger.clone()))
         })
     }
