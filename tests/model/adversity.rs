@@ -45,7 +45,7 @@ pub(crate) enum Edit {
     /// Finalizer and claim are removed by hand.
     Force,
     DeleteTarget,
-    EditTarget,
+    SpoilTarget,
     /// Somebody else creates a Secret under a target's name.
     Foreign,
     DeleteLedger,
@@ -240,7 +240,7 @@ fn is_possible(state: &State, edit: Edit) -> bool {
         Edit::Rename | Edit::Rotate | Edit::Suspend | Edit::Delete | Edit::Orphan => resource.is_some(),
         Edit::Recreate | Edit::Restore => state.world.resource.is_none() && usize::from(state.world.uids) < UIDS,
         Edit::Force => state.world.resource.is_some_and(|resource| resource.held != Held::Free),
-        Edit::DeleteTarget | Edit::EditTarget => matches!(target, Some(Target::Ours { .. })),
+        Edit::DeleteTarget | Edit::SpoilTarget => matches!(target, Some(Target::Ours { .. })),
         Edit::Foreign => target == Some(Target::Absent),
         Edit::DeleteLedger => state.world.ledgers.iter().any(Option::is_some),
     }
@@ -296,10 +296,10 @@ fn do_edit(state: &mut State, edit: Edit) {
             world.uids += 1;
             tally.issues_left += 1;
         }
-        Edit::DeleteTarget | Edit::EditTarget => {
+        Edit::DeleteTarget | Edit::SpoilTarget => {
             let name = world.resource.map_or(0, |resource| resource.target);
             match &mut world.targets[usize::from(name)] {
-                Target::Ours { content, .. } if edit == Edit::EditTarget => *content = EDITED,
+                Target::Ours { content, .. } if edit == Edit::SpoilTarget => *content = EDITED,
                 target => *target = Target::Absent,
             }
             state.touch_target(name);

@@ -150,7 +150,7 @@ fn explore() {
                     Edit::Restore,
                     Edit::Force,
                     Edit::DeleteTarget,
-                    Edit::EditTarget,
+                    Edit::SpoilTarget,
                     Edit::Foreign,
                     Edit::DeleteLedger,
                 ];
