@@ -50,12 +50,21 @@ impl Scenario {
     }
 
     /// Prints what the search took, and fails with the story of what it found.
-    pub(crate) fn holds(&self, name: &str) {
+    pub(crate) fn holds(&self, name: &str) -> usize {
         let found = self.search();
         print(name, &found);
         if let Some(found) = found.counterexample {
             panic!("{}: {}\n{}", found.violation.invariant, found.violation.what, found.story.join("\n"));
         }
+        found.states
+    }
+
+    /// The same for a scenario that is explored to its end and has had so many states. A model that has come to explore less than half of them
+    /// would hold whatever happened.
+    fn holds_whole(&self, name: &str, states: usize) {
+        let found = self.holds(name);
+        assert!(found < self.limit, "{name}: cut off at {found} states");
+        assert!(found * 2 >= states, "{name}: {found} states, and it had {states}");
     }
 }
 
@@ -116,6 +125,54 @@ fn fresh_without_faults() {
 fn live_with_renames() {
     let adversity = Adversity { edits: &[Edit::Rename], ..Adversity::NONE };
     Scenario { budget: budget(2, 0, 1), adversity, ..Scenario::new(Start::Live) }.holds("live, rename");
+}
+
+/// One fault of any kind, anywhere: a crash, a lost or late reply, a refused act, a call that fails; and these edits.
+const fn with_a_fault(start: Start, edits: &'static [Edit]) -> Scenario {
+    let budget = budget(1, 1, edits.len() as u8);
+    Scenario { budget, adversity: Adversity { edits, ..Adversity::ANY_FAULT }, liveness: 8, ..Scenario::new(start) }
+}
+
+/// The same for passes that begin with a look: without the cache that may be stale there are fewer states, and so room for more of the others.
+const fn looking(scenario: Scenario) -> Scenario {
+    Scenario { laws: Laws { glances: false, ..scenario.laws }, ..scenario }
+}
+
+#[test]
+fn a_first_token_and_a_fault() {
+    with_a_fault(Start::Fresh, &[]).holds_whole("fresh, a fault", 43_073);
+    looking(with_a_fault(Start::Fresh, &[])).holds_whole("fresh, a fault, no glance", 61_144);
+}
+
+#[test]
+fn a_refresh_that_rotates_and_a_fault() {
+    let scenario = looking(with_a_fault(Start::Due, &[]));
+    Scenario { laws: Laws { rotation: Rotation::Replaces, ..scenario.laws }, ..scenario }.holds_whole("due, rotating, a fault", 63_710);
+}
+
+#[test]
+fn other_credentials_and_a_fault() {
+    looking(with_a_fault(Start::Live, &[Edit::Credentials])).holds_whole("live, credentials, a fault", 93_634);
+}
+
+#[test]
+fn a_rotation_and_a_fault() {
+    looking(with_a_fault(Start::Live, &[Edit::Rotate])).holds_whole("live, rotate, a fault", 110_014);
+}
+
+#[test]
+fn a_rename_and_a_fault() {
+    looking(with_a_fault(Start::Live, &[Edit::Rename])).holds_whole("live, rename, a fault", 94_145);
+}
+
+#[test]
+fn a_deletion_and_a_fault() {
+    with_a_fault(Start::Live, &[Edit::Delete]).holds_whole("live, delete, a fault", 96_000);
+}
+
+#[test]
+fn a_deletion_a_creation_anew_and_a_fault() {
+    looking(with_a_fault(Start::Live, &[Edit::Delete, Edit::Recreate])).holds_whole("live, delete, recreate, a fault", 1_240_854);
 }
 
 /// For exploring: `MODEL="live time=2 faults=1 edits=Rename,Delete n=2 crash lost deny call bogus spurious glance rotate=replaces live=1 limit=1000000"`.
