@@ -97,8 +97,10 @@ fn release(v: &View) -> Option<Plan> {
 
 fn revoke_all(v: &View) -> Option<Plan> {
     let record = v.record?;
-    let retiring = v.revocable().next().map(|retiring| retiring.revision);
-    let live = record.live.as_ref().filter(|_| is_nobody_reading(v)).map(|live| live.revision);
+    let is_free = is_nobody_reading(v);
+    // A target may hold the token of a line whose successor could not be delivered any more.
+    let retiring = v.revocable().find(|retiring| is_free || retiring.due <= v.now).map(|retiring| retiring.revision);
+    let live = record.live.as_ref().filter(|_| is_free).map(|live| live.revision);
     retiring.or(live).map(|revision| revoke(v, revision, Reason::Revoking))
 }
 

@@ -9,7 +9,7 @@ use super::{
     act::{Act, Change, Lane, Plan, Rest, Until, Which},
     ending,
     notice::{About, Notice},
-    observed::{Ledger, Observed, Refused, Resource, Sighted, Source},
+    observed::{Ledger, Observed, Owner, Refused, Resource, Sighted, Source, Target},
     record::Unusable,
     schedule,
     status::{self},
@@ -84,7 +84,12 @@ fn absent(v: &View) -> Option<Plan> {
         return None;
     }
     let Some(record) = v.record else { return Some(forget(v)) };
-    let is_nothing_lost = record.is_empty() && !record.claimed && record.suspects == super::record::Suspects::default();
+    // What has an owner is collected with it.
+    let is_nobodys = |name| matches!(v.seen.targets.get(name), Some(Target::Ours { owner: Owner::None, .. }));
+    let is_nothing_lost = record.is_empty()
+        && !record.claimed
+        && record.suspects == super::record::Suspects::default()
+        && !record.targets.iter().any(|listed| is_nobodys(&listed.name));
     Some(if is_nothing_lost && v.can_save() { Plan::Act(Act::DeleteLedger) } else { rest(v, Reason::Issuing) })
 }
 

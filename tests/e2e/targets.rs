@@ -141,9 +141,12 @@ async fn a_foreign_target_is_left_alone_and_its_name_taken_as_soon_as_it_is_free
     assert_eq!(conditions(&conflict), ["Ready=False", "Stalled=True"]);
     assert_eq!(
         message(&conflict),
-        "The Secret \"token\" exists and is not this resource's: it is left alone and no token is obtained. Delete it, choose another \
-         spec.target.name, or consent to its being replaced: kubectl annotate secret token revoiceit.com/adopt-by=<name of this resource>. \
-         There is no token yet."
+        format!(
+            "The Secret \"token\" exists and is not this resource's: it is left alone and no token is obtained. Delete it, choose another \
+             spec.target.name, or consent to its being replaced: \"kubectl annotate secret token -n {} revoiceit.com/adopt-by=speech\". \
+             There is no token yet.",
+            world.tenant
+        )
     );
     world.at_rest().await?;
     assert_eq!(world.secrets().get("token").await?, before);

@@ -210,6 +210,10 @@ fn a_404_about_a_ledger_that_nothing_hangs_on_is_enough() {
     let mut story = gone(Resource::NotFound { proven: false });
     story.save(|it| it.edited(|it| it.live = None));
     assert_eq!(story.pass(), ["Look", "Rest until 10:15:00"], "it was claimed");
+    let mut story = gone(Resource::NotFound { proven: false });
+    story.save(|it| it.edited(|it| (it.live, it.claimed) = (None, false)));
+    story.secrets.insert(name("speech-token"), ours(Owner::None));
+    assert_eq!(story.pass(), ["Look", "Rest until 10:15:00"], "nobody else would delete what was restored");
 }
 
 #[test]
