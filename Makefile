@@ -40,7 +40,7 @@ lint: ## Checks format, lints, dependencies and generated files
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo deny --locked check bans licenses sources
 	cargo test --locked --quiet --test generated
-	cd tests/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)"
+	cd tests/cluster && test -z "$$(gofmt -l . | tee -a /dev/stderr)"
 
 .PHONY: fmt
 fmt: ## Formats the code
