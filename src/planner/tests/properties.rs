@@ -172,6 +172,9 @@ proptest! {
             }
             _ => {}
         }
+        if act.is_call() && act != Act::Revoke(Which::InHand) {
+            prop_assert!(!seen.spent.answered_since_look, "one look covers one call");
+        }
         if !matches!(act, Act::Look) {
             let is_own_intent = matches!(act, Act::SaveLedger(Change::Withdraw | Change::Clear));
             prop_assert!(seen.claim() != Claim::Elsewhere || !seen.hand.is_empty() || is_own_intent, "{act:?}");
