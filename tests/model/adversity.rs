@@ -13,15 +13,37 @@ use crate::{
 /// One step. Replicas are numbered as in the state that it is a step of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    Begin { replica: usize, uid: u8, start: Start },
-    Read { replica: usize, bogus: bool },
-    Perform { replica: usize, outcome: Outcome },
-    ReadBack { replica: usize },
-    Crash { replica: usize },
-    Time { seconds: Time },
+    Begin {
+        replica: usize,
+        uid: u8,
+        start: Start,
+    },
+    Read {
+        replica: usize,
+        bogus: bool,
+    },
+    Perform {
+        replica: usize,
+        outcome: Outcome,
+    },
+    ReadBack {
+        replica: usize,
+    },
+    Crash {
+        replica: usize,
+    },
+    Time {
+        seconds: Time,
+    },
     LateWrite,
-    Collect { name: u8 },
-    Kill { token: u8 },
+    /// `drain` is over, or broken off, and the operator runs again.
+    EndDrain,
+    Collect {
+        name: u8,
+    },
+    Kill {
+        token: u8,
+    },
     Edit(Edit),
 }
 
@@ -82,6 +104,9 @@ pub(crate) fn steps(model: &mut Model, adversity: &Adversity, state: &State) -> 
     }
     if state.world.late.is_some() {
         steps.push(Step::LateWrite);
+    }
+    if state.world.drain_until.is_some() {
+        steps.push(Step::EndDrain);
     }
     steps.extend((0..NAMES as u8).filter(|name| is_garbage(state, usize::from(*name))).map(|name| Step::Collect { name }));
     if state.budget.kills > 0 {
@@ -193,6 +218,14 @@ pub(crate) fn after(model: &mut Model, state: &State, step: Step) -> State {
             if let Some(late) = state.world.late.take() {
                 model.commit(&mut state, late.write, late.is_current);
             }
+        }
+        Step::EndDrain => {
+            (0..REPLICAS).for_each(|replica| state.end_pass(replica));
+            state.world.drain_until = None;
+            state.world.tally.was_drained = true;
+            // Nor does it know what was revoked just before.
+            state.world.refresh_tokens.iter_mut().for_each(|token| token.revoked_by_us = false);
+            state.world.tally.issues_left += 1;
         }
         Step::Collect { name } => {
             state.world.targets[usize::from(name)] = Target::Absent;

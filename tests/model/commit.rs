@@ -74,7 +74,11 @@ impl Model {
         let tally = &mut world.tally;
         // Each suspect may be the token that a cause was to have.
         tally.issues_left += record.lost.saturating_sub(there.map_or(0, |there| there.lost)) as i8;
-        tally.is_missed[usize::from(uid)] = false;
+        let is_missed = std::mem::take(&mut tally.is_missed[usize::from(uid)]);
+        if is_missed && !counts_loss {
+            // The finalizer was removed too: there is no witness.
+            tally.is_stray = [true; NAMES];
+        }
         // A POST has no precondition: two may count one loss, if the ledger of the first has gone when the second comes.
         let was_missed = tally.was_missed[usize::from(uid)];
         if let Some(live) = record.live {
@@ -86,7 +90,7 @@ impl Model {
         }
         state.world.ledgers[usize::from(uid)] = Some(record);
         state.touch_ledger(uid);
-        if counts_loss && !was_missed {
+        if counts_loss && !was_missed && !state.world.tally.was_drained {
             self.violated("I7", "a ledger is counted as lost that nobody deleted");
         }
     }
@@ -107,7 +111,7 @@ impl Model {
         }
         let line = state.world.refresh_tokens[usize::from(token.of)];
         let is_read = reads(state, name) && state.world.resource.is_some_and(|resource| resource.uid == owner);
-        if !creates && line.revoked_by_us && token.expires_at > 0 && is_read {
+        if !creates && line.revoked_by_us && !line.is_excused && token.expires_at > 0 && is_read {
             self.violated("I3", format!("target-{name} gets a token whose line we have revoked"));
         }
         let is_listed = state.world.ledgers[usize::from(owner)].is_some_and(|record| record.listed[place] != Listed::No);
@@ -127,7 +131,9 @@ impl Model {
             let token = state.world.access_tokens[usize::from(content)];
             // A token whose ledger was deleted by hand is in nobody's hand but that of the pass that revokes it.
             let is_excused = state.world.refresh_tokens[usize::from(refresh)].is_excused;
-            if token.of == refresh && token.expires_at > 0 && !is_excused {
+            // A record that a drain has closed is not opened again.
+            let is_closed = state.world.tally.was_drained;
+            if token.of == refresh && token.expires_at > 0 && !is_excused && !is_closed {
                 self.violated("I3", format!("a line is revoked while target-{name} holds its token"));
             }
         }
@@ -136,9 +142,12 @@ impl Model {
     /// I11.
     fn check_release(&mut self, state: &State, uid: u8) {
         let Some(resource) = state.world.resource else { return };
-        let is_over = resource.deleted_at.is_some_and(|time| time + self.brain.codec.deadline() <= 0);
+        let deadline = resource.deleted_at.map(|time| time + self.brain.codec.deadline());
+        let is_over = deadline.into_iter().chain(state.world.drain_until).any(|time| time <= 0);
         let record = state.world.ledgers[usize::from(uid)];
-        if resource.held == Held::Claimed && !is_over && record.is_some_and(|record| !record.closed) {
+        // After a drain two may begin anew, and the second takes the finalizer of the first off.
+        let is_anew = state.world.tally.was_drained;
+        if resource.held == Held::Claimed && !is_over && !is_anew && record.is_some_and(|record| !record.closed) {
             self.violated("I11", "the finalizer goes before the deadline, and the ledger may take tokens still");
         }
     }
@@ -154,11 +163,12 @@ impl Model {
             Target::Ours { content, .. } if is_token(content) => {
                 let token = state.world.access_tokens[usize::from(content)];
                 let line = state.world.refresh_tokens[usize::from(token.of)];
-                token.expires_at > 0 && (!line.revoked_by_us || line.is_excused)
+                token.expires_at > 0 && (!line.revoked_by_us || line.is_excused || state.world.tally.was_drained)
             }
             _ => false,
         };
-        if !holds {
+        // What a drain revokes is not seen by its last status.
+        if !holds && state.world.drain_until.is_none() {
             self.violated("I6", "the status says Ready, and the target holds no valid token");
         }
     }
@@ -168,7 +178,7 @@ impl Model {
         let world = &state.world;
         if let Some(resource) = world.resource.filter(|resource| resource.held == Held::Claimed) {
             let uid = usize::from(resource.uid);
-            if world.ledgers[uid].is_none() && !world.tally.is_missed[uid] {
+            if world.ledgers[uid].is_none() && !world.tally.is_missed[uid] && !world.tally.was_drained {
                 self.violated("I5", "a finalizer, and no ledger");
             }
         }
@@ -183,6 +193,7 @@ impl Model {
                 && !is_collectable(state, owner)
                 && !world.tally.is_missed.contains(&true)
                 && !world.tally.is_stray[name]
+                && !(world.tally.was_drained && owner.is_some())
             {
                 self.violated("I8", format!("target-{name} is ours, and no ledger lists it"));
             }
@@ -192,7 +203,8 @@ impl Model {
 
 /// A resource that is wanted names this target: pods may read it.
 fn reads(state: &State, name: u8) -> bool {
-    state.world.resource.is_some_and(|resource| resource.deleted_at.is_none() && resource.target == name)
+    state.world.drain_until.is_none()
+        && state.world.resource.is_some_and(|resource| resource.deleted_at.is_none() && resource.target == name)
 }
 
 /// Tokens that live and that neither a ledger nor the hand of a pass has.
@@ -234,6 +246,7 @@ pub(crate) fn due_times(model: &Model, state: &State) -> Vec<Time> {
             Listed::No | Listed::Yes => None,
         }));
     }
+    times.extend(state.world.drain_until);
     let deleted = state.world.resource.and_then(|resource| resource.deleted_at);
     times.extend(deleted.map(|time| time + model.brain.codec.deadline()));
     times.extend(state.absent_since.iter().flatten().flatten().map(|time| time + 5 * 60));

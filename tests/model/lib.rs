@@ -30,4 +30,5 @@ mod sight;
 mod state;
 mod story;
 mod walk;
+mod walks;
 mod world;

@@ -155,6 +155,10 @@ fn wants(world: &World) -> Option<&'static str> {
         }
     }
     let resource = world.resource?;
+    if world.drain_until.is_some() {
+        let is_drained = world.ledgers.iter().all(Option::is_none) && resource.held == Held::Free;
+        return (!is_drained).then_some("not all is drained");
+    }
     if resource.deleted_at.is_some() {
         return Some("the resource is being deleted");
     }

@@ -59,9 +59,12 @@ impl Model {
         let act = self.act(&pass).expect("an act");
         if outcome == Outcome::Denied {
             let refused = refusable(&act).expect("a write");
-            if refused == Refused::Ledger && pass.seen.hand.refresh_token().is_some() {
-                // What cannot be saved is revoked, and its cause may have another.
+            if refused == Refused::Ledger
+                && let Some(token) = pass.seen.hand.refresh_token()
+            {
+                // What cannot be saved is revoked, and its cause may have another. That an earlier save of it comes late takes two faults.
                 state.world.tally.issues_left += 1;
+                state.world.refresh_tokens[usize::from(token)].is_excused |= state.world.late.is_some();
             }
             return self.came(state, replica, Came::Denied(refused));
         }
@@ -97,7 +100,8 @@ impl Model {
                 return self.came(state, replica, Came::Denied(Refused::Ledger));
             }
         }
-        self.came(state, replica, Came::Ledger(there));
+        // That there is none proves nothing beside a resource that was read before.
+        self.came(state, replica, there.map_or(Came::Changed, |there| Came::Ledger(Some(there))));
     }
 
     fn write(&mut self, state: &mut State, replica: usize, pass: &Pass, act: Act, outcome: Outcome) {

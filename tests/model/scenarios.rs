@@ -9,6 +9,7 @@ use crate::{
     brain::Planner,
     search::{Found, Search},
     state::{Budget, Laws, Model, Rotation, State, Switches},
+    walks::{Dice, walk},
     world::{AccessToken, Credentials, Held, Listed, Live, Record, RefreshToken, Resource, Target, Time, World},
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct Scenario {
     pub(crate) planner: Planner,
     pub(crate) liveness: u32,
     pub(crate) limit: usize,
+    /// Acts of one pass. Counted only where there is a limit, because a count in the state makes many states.
+    pub(crate) max_acts: u32,
 }
 
 /// What there is in the beginning.
@@ -33,20 +36,44 @@ pub(crate) enum Start {
     Live,
     /// The same, to be refreshed now.
     Due,
+    /// The same as `Live`, while everything is drained.
+    Drain,
 }
 
 impl Scenario {
     pub(crate) const fn new(start: Start) -> Self {
         let laws = Laws { rotation: Rotation::Never, switches: Switches::AS_DESIGNED, glances: true, reads_back: false };
         let budget = Budget { time: 0, faults: 0, edits: 0, kills: 0 };
-        Self { start, budget, adversity: Adversity::NONE, laws, planner: Planner::PRODUCTION, liveness: 1, limit: 5_000_000 }
+        Self {
+            start,
+            budget,
+            adversity: Adversity::NONE,
+            laws,
+            planner: Planner::PRODUCTION,
+            liveness: 1,
+            limit: 5_000_000,
+            max_acts: u32::MAX,
+        }
     }
 
     pub(crate) fn search(&self) -> Found {
-        let Self { start, budget, adversity, laws, planner, liveness, limit } = *self;
-        let model = Model::new(policy(), planner, laws);
+        let Self { start, budget, adversity, laws, planner, liveness, limit, max_acts } = *self;
+        let model = Model::new(policy(max_acts), planner, laws);
         let start = State { world: start.world(), budget, ..State::default() };
         Search { model, adversity, liveness, limit }.run(start)
+    }
+
+    /// So many random histories of so many steps each.
+    pub(crate) fn walks(&self, name: &str, histories: u64, length: usize) {
+        let began = std::time::Instant::now();
+        let mut model = Model::new(policy(self.max_acts), self.planner, self.laws);
+        let start = State { world: self.start.world(), budget: self.budget, ..State::default() };
+        for seed in 0..histories {
+            if let Some(found) = walk(&mut model, &self.adversity, &start, &mut Dice(seed), length) {
+                panic!("history {seed}: {}: {}\n{}", found.violation.invariant, found.violation.what, found.story.join("\n"));
+            }
+        }
+        println!("{name}: {histories} histories, {} questions, {:.1} s", model.brain.asked(), began.elapsed().as_secs_f64());
     }
 
     /// Prints what the search took, and fails with the story of what it found.
@@ -75,9 +102,9 @@ pub(crate) fn print(name: &str, found: &Found) {
 }
 
 /// Pauses are all alike, so that histories do not differ by them.
-fn policy() -> Policy {
+fn policy(max_acts: u32) -> Policy {
     let pause = Duration::from_secs(60);
-    Policy { retry_min: pause, retry_max: pause, revoke_retry_max: pause, retiring_cap: 3, max_acts: u32::MAX, ..Policy::default() }
+    Policy { retry_min: pause, retry_max: pause, revoke_retry_max: pause, retiring_cap: 3, max_acts, ..Policy::default() }
 }
 
 impl Start {
@@ -86,6 +113,7 @@ impl Start {
             Self::Fresh => fresh(),
             Self::Live => live(3600),
             Self::Due => live(800),
+            Self::Drain => World { drain_until: Some(300), ..live(3600) },
         }
     }
 }
@@ -181,13 +209,17 @@ fn a_deletion_a_creation_anew_and_a_fault() {
 fn explore() {
     let text = std::env::var("MODEL").expect("a scenario");
     let mut scenario = Scenario::new(Start::Fresh);
+    let mut walks = 0;
     for word in text.split_whitespace() {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         let number = || value.parse::<u32>().expect("a number");
         match key {
             "fresh" => scenario.start = Start::Fresh,
+            "walks" => walks = number(),
             "live" if value.is_empty() => scenario.start = Start::Live,
             "due" => scenario.start = Start::Due,
+            "drain" => scenario.start = Start::Drain,
+            "acts" => scenario.max_acts = number(),
             "time" => scenario.budget.time = number() as u8,
             "faults" => scenario.budget.faults = number() as u8,
             "kills" => scenario.budget.kills = number() as u8,
@@ -233,5 +265,5 @@ fn explore() {
             _ => panic!("{key}?"),
         }
     }
-    scenario.holds(&text);
+    if walks > 0 { scenario.walks(&text, walks.into(), 300) } else { scenario.holds(&text) }
 }
