@@ -4,9 +4,10 @@
 //! So a time that no pass asks to be woken at is found here. (Whatever happens at the servers wakes everybody: the model has no watches.)
 
 use crate::{
-    adversity::{Step, after, pass_time},
+    adversity::{Step, after},
     canon::canonical,
-    commit::is_garbage,
+    check::is_garbage,
+    clock::pass_time,
     hash::{self, Set},
     pass::Start,
     perform::Outcome,
