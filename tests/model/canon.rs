@@ -8,7 +8,7 @@ use crate::{
     hash,
     list::List,
     sight::Pass,
-    state::{REPLICAS, State, is_listed},
+    state::{REPLICAS, State},
     walk::{self, Visitor},
     world::{AccessToken, NAMES, RefreshToken, Stamp, Target, Time, UIDS, Write},
 };
@@ -34,7 +34,7 @@ pub(crate) fn renumber(state: &mut State) {
         }
     }
     for name in 0..NAMES {
-        state.world.tally.is_stray[name] &= matches!(state.world.targets[name], Target::Ours { .. }) && !is_listed(&state.world, name);
+        state.world.tally.is_stray[name] &= matches!(state.world.targets[name], Target::Ours { .. });
     }
     let tally = &mut state.world.tally;
     let balanced = tally.uncovered.min(tally.told);

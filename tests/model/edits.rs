@@ -1,6 +1,7 @@
 //! What users do.
 
 use crate::{
+    sight::{Pass, TargetSight},
     state::State,
     world::{BAD_PAIR, Credentials, EDITED, Held, NAMES, Record, Resource, Target, UIDS},
 };
@@ -107,6 +108,8 @@ pub(crate) fn edit(state: &mut State, edit: Edit) {
                     && *owner == uid
                 {
                     *owner = None;
+                    let is_missed = |pass: &Pass| pass.seen.targets[usize::from(name)] == TargetSight::Absent;
+                    state.world.tally.is_stray[usize::from(name)] |= state.passes.iter().flatten().any(is_missed);
                     state.touch_target(name);
                 }
             }

@@ -118,7 +118,7 @@ mod at_night {
     #[test]
     #[ignore = "minutes"]
     fn a_first_token_and_two_faults() {
-        Scenario::new(Start::Fresh).time(1).faults(2, ANY).holds("fresh, two faults", 1_000_000);
+        Scenario::new(Start::Fresh).time(1).faults(2, ANY).holds("fresh, two faults", 403_000);
     }
 
     #[test]

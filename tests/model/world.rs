@@ -250,7 +250,7 @@ pub(crate) struct Tally {
     pub(crate) is_missed: [bool; UIDS],
     /// A ledger was deleted by hand at some time.
     pub(crate) was_missed: [bool; UIDS],
-    /// The target was written by a pass whose ledger somebody had deleted: nobody can know of it.
+    /// The target was written by a pass whose ledger somebody had deleted, or lost its owner while a pass had it for absent: nobody can know of it.
     pub(crate) is_stray: [bool; NAMES],
     /// A drain was broken off: what it had emptied begins anew, with a ledger that lists what is written from then on.
     pub(crate) was_drained: bool,
