@@ -119,9 +119,10 @@ fn close_when_empty(v: &View) -> Option<Plan> {
     (record.is_empty() && !record.closed).then(|| Plan::save(Change::Close))
 }
 
-/// A target without an owner is collected by nobody. Its name is kept until it is gone, or until a successor has taken it over.
+/// A target that could not be deleted is looked at again later: it may have no owner by now, and then no collector knows of it. Its name is kept
+/// until it is gone or a successor has taken it over.
 fn keep_names(v: &View) -> Option<Plan> {
-    let is_left = |target: Option<&Target>| matches!(target, Some(Target::Ours { owner: Owner::None, .. }));
+    let is_left = |target: Option<&Target>| matches!(target, Some(Target::Ours { owner: Owner::Me | Owner::None, .. }));
     let is_needed = v.record?.targets.iter().any(|listed| is_left(v.seen.targets.get(&listed.name)));
     is_needed.then(|| rest(v, Reason::Revoking))
 }

@@ -84,12 +84,12 @@ fn absent(v: &View) -> Option<Plan> {
         return None;
     }
     let Some(record) = v.record else { return Some(forget(v)) };
-    // What has an owner is collected with it.
-    let is_nobodys = |name| matches!(v.seen.targets.get(name), Some(Target::Ours { owner: Owner::None, .. }));
+    // Whose it is was read before the resource was: it may be nobody's by now.
+    let is_ours = |name| matches!(v.seen.targets.get(name), Some(Target::Ours { owner: Owner::Me | Owner::None, .. }));
     let is_nothing_lost = record.is_empty()
         && !record.claimed
         && record.suspects == super::record::Suspects::default()
-        && !record.targets.iter().any(|listed| is_nobodys(&listed.name));
+        && !record.targets.iter().any(|listed| is_ours(&listed.name));
     Some(if is_nothing_lost && v.can_save() { Plan::Act(Act::DeleteLedger) } else { rest(v, Reason::Issuing) })
 }
 

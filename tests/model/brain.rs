@@ -67,7 +67,7 @@ impl Brain {
             Came::Waited => self.codec.observed(seen).without_sights(),
             Came::Glance => {
                 let look = real::Sight::Look(Box::new(self.codec.look(seen, None)));
-                (self.planner.fold)(self.codec.observed(&Seen::NOTHING), real::Came::Saw(look))
+                (self.planner.fold)(self.codec.observed(&Seen { drain_until: seen.drain_until, ..Seen::NOTHING }), real::Came::Saw(look))
             }
             Came::Look(reading) => {
                 let look = real::Sight::Look(Box::new(self.codec.look(seen, Some(reading.began_at))));

@@ -10,10 +10,11 @@ use revoiceit_operator::planner::{
 };
 
 use crate::{
-    adversity::{Adversity, Edit},
+    adversity::Adversity,
     brain::Planner,
-    scenarios::{Scenario, Start, budget, print},
-    state::{Budget, Laws, Read, Switches},
+    edits::Edit,
+    scenario::{Scenario, Start},
+    state::{Read, Switches},
 };
 
 const PRODUCTION: Planner = Planner::PRODUCTION;
@@ -22,31 +23,14 @@ const AS_DESIGNED: Switches = Switches::AS_DESIGNED;
 const WITHOUT_LOOK_FOR_PERMIT: Switches = Switches { keeps_sights_while_waiting: true, ..AS_DESIGNED };
 
 impl Scenario {
-    const fn with(self, budget: Budget, adversity: Adversity) -> Self {
-        Self { budget, adversity, liveness: 0, limit: 400_000, ..self }
-    }
-
-    const fn planner(self, planner: Planner) -> Self {
-        Self { planner, ..self }
-    }
-
-    const fn switches(self, switches: Switches) -> Self {
-        Self { laws: Laws { switches, ..self.laws }, ..self }
-    }
-
     /// The model finds that this does not hold.
     fn breaks(&self, rule: &str, invariant: &str) {
-        let found = self.search();
-        print(rule, &found);
+        let found = Self { liveness: 0, limit: 400_000, ..*self }.search(rule);
         let counterexample = found.counterexample.unwrap_or_else(|| panic!("{rule}: broken, and the model does not find it"));
         let violation = &counterexample.violation;
         println!("    {} after {} steps: {}", violation.invariant, counterexample.story.len(), violation.what);
         assert_eq!(violation.invariant, invariant, "{}\n{}", violation.what, counterexample.story.join("\n"));
     }
-}
-
-const fn edits(edits: &'static [Edit]) -> Adversity {
-    Adversity { edits, ..Adversity::NONE }
 }
 
 const CRASH: Adversity = Adversity { crash: true, ..Adversity::NONE };
@@ -70,7 +54,7 @@ fn rule_1_the_finalizer_comes_before_the_ledger() {
         }
     }
     let broken = Planner { plan, ..PRODUCTION };
-    Scenario::new(Start::Fresh).with(budget(1, 0, 0), Adversity::NONE).planner(broken).breaks("claim_first", "I5");
+    Scenario::new(Start::Fresh).time(1).planner(broken).breaks("claim_first", "I5");
 }
 
 #[test]
@@ -82,7 +66,7 @@ fn rule_1_the_ledger_goes_before_the_finalizer() {
         }
     }
     let broken = Planner { plan, ..PRODUCTION };
-    Scenario::new(Start::Live).with(budget(0, 0, 1), edits(&[Edit::Delete])).planner(broken).breaks("ledger_before_release", "I5");
+    Scenario::new(Start::Live).edits(1, &[Edit::Delete]).planner(broken).breaks("ledger_before_release", "I5");
 }
 
 #[test]
@@ -109,8 +93,8 @@ fn rule_2_a_call_without_an_intent() {
         }
     }
     let broken = Planner { plan, revised, ..PRODUCTION };
-    Scenario::new(Start::Fresh).with(budget(0, 1, 0), CRASH).planner(broken).breaks("no_intent, a crash", "I1");
-    Scenario::new(Start::Fresh).with(budget(0, 0, 0), Adversity::NONE).planner(broken).breaks("no_intent", "I2");
+    Scenario::new(Start::Fresh).faults(1, CRASH).planner(broken).breaks("no_intent, a crash", "I1");
+    Scenario::new(Start::Fresh).planner(broken).breaks("no_intent", "I2");
 }
 
 #[test]
@@ -125,8 +109,7 @@ fn rule_2_a_deletion_does_not_wait_for_an_intent() {
         }
     }
     let broken = Planner { plan, ..PRODUCTION };
-    let adversity = Adversity { edits: &[Edit::Delete], ..CRASH };
-    Scenario::new(Start::Fresh).with(budget(1, 1, 1), adversity).planner(broken).breaks("no_wait_intent", "I1");
+    Scenario::new(Start::Fresh).time(1).edits(1, &[Edit::Delete]).faults(1, CRASH).planner(broken).breaks("no_wait_intent", "I1");
 }
 
 #[test]
@@ -148,57 +131,54 @@ fn rule_3_a_token_is_delivered_before_it_is_saved() {
         planner::revised(seen, &Change::Fold { now: crate::codec::now(), close: false }).live
     }
     let broken = Planner { plan, live, ..PRODUCTION };
-    Scenario::new(Start::Fresh).with(budget(0, 0, 0), Adversity::NONE).planner(broken).breaks("write_before_save", "I9");
+    Scenario::new(Start::Fresh).planner(broken).breaks("write_before_save", "I9");
 }
 
 #[test]
 fn rule_4_targets_are_written_blindly() {
     let switches = Switches { writes_targets_blindly: true, ..AS_DESIGNED };
     let live = Scenario::new(Start::Live).switches(switches);
-    live.with(budget(2, 0, 1), edits(&[Edit::Credentials])).breaks("uncond_tgt, credentials", "I3");
-    live.with(budget(0, 0, 2), edits(&[Edit::DeleteTarget, Edit::Foreign])).breaks("uncond_tgt, foreign", "I4");
+    live.time(2).edits(1, &[Edit::Credentials]).breaks("uncond_tgt, credentials", "I3");
+    live.edits(2, &[Edit::DeleteTarget, Edit::Foreign]).breaks("uncond_tgt, foreign", "I4");
 }
 
 #[test]
 fn rule_4_ledgers_are_written_blindly() {
     let switches = Switches { writes_ledgers_blindly: true, ..AS_DESIGNED };
-    Scenario::new(Start::Fresh).switches(switches).with(budget(1, 0, 0), Adversity::NONE).breaks("uncond_led", "I2");
+    Scenario::new(Start::Fresh).switches(switches).time(1).breaks("uncond_led", "I2");
 }
 
 #[test]
 fn rule_5_silence_is_taken_for_failure() {
     let switches = Switches { takes_silence_for_failure: true, ..AS_DESIGNED };
-    Scenario::new(Start::Fresh).switches(switches).with(budget(0, 1, 0), LOST).breaks("unknown_revokes", "I6");
+    Scenario::new(Start::Fresh).switches(switches).faults(1, LOST).breaks("unknown_revokes", "I6");
 }
 
 #[test]
 fn rule_5_a_record_that_another_wrote_last_is_taken_for_a_failure() {
     let switches = Switches { judges_by_writer: true, ..WITHOUT_LOOK_FOR_PERMIT };
-    let scenario = Scenario::new(Start::Fresh).switches(switches);
-    let adversity = Adversity { edits: &[Edit::Rename], ..LOST };
-    let laws = Laws { reads_back: true, ..scenario.laws };
-    Scenario { laws, ..scenario }.with(budget(0, 1, 1), adversity).breaks("stamp_only", "I3");
+    let scenario = Scenario::new(Start::Fresh).switches(switches).reading_back();
+    scenario.edits(1, &[Edit::Rename]).faults(1, LOST).breaks("stamp_only", "I3");
 }
 
 #[test]
 fn rule_6_one_404_is_believed() {
     let switches = Switches { believes_one_404: true, ..AS_DESIGNED };
-    let adversity = Adversity { bogus: true, spurious: true, ..Adversity::NONE };
-    Scenario::new(Start::Live).switches(switches).with(budget(0, 2, 0), adversity).breaks("one_404", "I5");
+    let bogus = Adversity { bogus: true, ..Adversity::NONE };
+    Scenario::new(Start::Live).switches(switches).faults(2, bogus).spurious().breaks("one_404", "I5");
 }
 
 #[test]
 fn rule_7_the_ledger_is_read_before_the_targets() {
     let switches = Switches { order: [Read::Ledger, Read::Targets, Read::Resource], ..AS_DESIGNED };
-    let adversity = Adversity { spurious: true, ..Adversity::NONE };
-    Scenario::new(Start::Due).switches(switches).with(budget(1, 0, 0), adversity).breaks("order: ledger, targets", "I3");
+    Scenario::new(Start::Due).switches(switches).time(1).spurious().breaks("order: ledger, targets", "I3");
 }
 
 #[test]
 fn rule_7_the_resource_is_read_before_the_ledger() {
     let switches = Switches { order: [Read::Targets, Read::Resource, Read::Ledger], ..WITHOUT_LOOK_FOR_PERMIT };
-    let adversity = Adversity { spurious: true, ..edits(&[Edit::Credentials]) };
-    Scenario::new(Start::Live).switches(switches).with(budget(1, 0, 1), adversity).breaks("order: credentials, ledger", "I2");
+    let scenario = Scenario::new(Start::Live).switches(switches).time(1);
+    scenario.edits(1, &[Edit::Credentials]).spurious().breaks("order: credentials, ledger", "I2");
 }
 
 #[test]
@@ -216,7 +196,7 @@ fn rule_8_the_finalizer_goes_from_a_record_that_is_open() {
         }
     }
     let broken = Planner { plan, revised, ..PRODUCTION };
-    Scenario::new(Start::Live).with(budget(0, 0, 1), edits(&[Edit::Delete])).planner(broken).breaks("no_closing", "I11");
+    Scenario::new(Start::Live).edits(1, &[Edit::Delete]).planner(broken).breaks("no_closing", "I11");
 }
 
 #[test]
@@ -225,14 +205,14 @@ fn rule_1_a_ledger_is_missed_by_one_look() {
         Observed { finalizer_seen: true, ..planner::fold(seen, came) }
     }
     let broken = Planner { fold, ..PRODUCTION };
-    let scenario = Scenario::new(Start::Fresh).with(budget(0, 0, 1), edits(&[Edit::Delete]));
+    let scenario = Scenario::new(Start::Fresh).edits(1, &[Edit::Delete]);
     scenario.planner(broken).breaks("no_confirm", "I7");
 }
 
 #[test]
 fn rule_2_a_pass_ends_when_another_was_faster() {
     let switches = Switches { ends_when_changed: true, ..AS_DESIGNED };
-    Scenario::new(Start::Fresh).switches(switches).with(budget(0, 0, 1), edits(&[Edit::Suspend])).breaks("changed_ends", "I10");
+    Scenario::new(Start::Fresh).switches(switches).edits(1, &[Edit::Suspend]).breaks("changed_ends", "I10");
 }
 
 #[test]
@@ -244,7 +224,7 @@ fn rule_9_names_do_not_linger() {
         }
     }
     let broken = Planner { plan, ..PRODUCTION };
-    Scenario::new(Start::Live).with(budget(0, 0, 2), edits(&[Edit::Rename])).planner(broken).breaks("no_tombstones", "I8");
+    Scenario::new(Start::Live).edits(2, &[Edit::Rename]).planner(broken).breaks("no_tombstones", "I8");
 }
 
 #[test]
@@ -259,6 +239,5 @@ fn a_successor_is_taken_for_permission_to_revoke() {
         planner::plan(&blind, now)
     }
     let broken = Planner { plan, ..PRODUCTION };
-    let adversity = edits(&[Edit::Orphan, Edit::Force, Edit::Recreate]);
-    Scenario::new(Start::Live).with(budget(0, 0, 3), adversity).planner(broken).breaks("no_gone_check", "I3");
+    Scenario::new(Start::Live).edits(3, &[Edit::Orphan, Edit::Force, Edit::Recreate]).planner(broken).breaks("no_gone_check", "I3");
 }

@@ -8,7 +8,7 @@ use crate::{
     hash,
     list::List,
     sight::Pass,
-    state::{REPLICAS, State, is_listed},
+    state::{REPLICAS, State},
     walk::{self, Visitor},
     world::{AccessToken, NAMES, RefreshToken, Stamp, Target, Time, UIDS, Write},
 };
@@ -16,6 +16,12 @@ use crate::{
 /// Brings a state into its form, and says whether the replicas changed places.
 pub(crate) fn canonical(state: &mut State) -> bool {
     let is_swapped = order_replicas(state);
+    renumber(state);
+    is_swapped
+}
+
+/// The same, with the replicas left in their places.
+pub(crate) fn renumber(state: &mut State) {
     walk::state(state, &mut Floors);
     number_tokens(state);
     number_revisions(state);
@@ -28,12 +34,11 @@ pub(crate) fn canonical(state: &mut State) -> bool {
         }
     }
     for name in 0..NAMES {
-        state.world.tally.is_stray[name] &= matches!(state.world.targets[name], Target::Ours { .. }) && !is_listed(&state.world, name);
+        state.world.tally.is_stray[name] &= matches!(state.world.targets[name], Target::Ours { .. });
     }
     let tally = &mut state.world.tally;
     let balanced = tally.uncovered.min(tally.told);
     (tally.uncovered, tally.told) = (tally.uncovered - balanced, tally.told - balanced);
-    is_swapped
 }
 
 /// The times of a step are cut off as those that passed are.

@@ -1,9 +1,8 @@
-//! The API server: what a write does, on its conditions; and the invariants that a write may break.
+//! The API server: what a write does, on its conditions.
 
 use crate::{
-    sight::{ResourceSight, Seen, is_token},
-    state::{Model, State, is_listed},
-    world::{Held, Listed, NAMES, Record, Target, Time, Write},
+    state::{Model, State},
+    world::{Held, NAMES, Record, Target, Write},
 };
 
 impl Model {
@@ -74,7 +73,11 @@ impl Model {
         let tally = &mut world.tally;
         // Each suspect may be the token that a cause was to have.
         tally.issues_left += record.lost.saturating_sub(there.map_or(0, |there| there.lost)) as i8;
-        tally.is_missed[usize::from(uid)] = false;
+        let is_missed = std::mem::take(&mut tally.is_missed[usize::from(uid)]);
+        if is_missed && !counts_loss {
+            // The finalizer was removed too: there is no witness.
+            tally.is_stray = [true; NAMES];
+        }
         // A POST has no precondition: two may count one loss, if the ledger of the first has gone when the second comes.
         let was_missed = tally.was_missed[usize::from(uid)];
         if let Some(live) = record.live {
@@ -86,156 +89,8 @@ impl Model {
         }
         state.world.ledgers[usize::from(uid)] = Some(record);
         state.touch_ledger(uid);
-        if counts_loss && !was_missed {
+        if counts_loss && !was_missed && !state.world.tally.was_drained {
             self.violated("I7", "a ledger is counted as lost that nobody deleted");
         }
     }
-
-    /// I3, I4 and I9, when a target is written.
-    fn check_delivery(&mut self, state: &mut State, name: u8, owner: u8, content: u8, creates: bool) {
-        let place = usize::from(name);
-        if state.world.targets[place] == Target::Foreign {
-            self.violated("I4", format!("target-{name} is overwritten and was somebody else's"));
-        }
-        let token = state.world.access_tokens[usize::from(content)];
-        if token.rank == 0 {
-            self.violated("I9", "a token is delivered that no ledger has had");
-        }
-        // A POST has no precondition: it may bring an older token back for a moment, after somebody deleted the target.
-        if !creates && token.rank < state.world.tally.delivered[place] {
-            self.violated("I3", format!("target-{name} had a newer token before"));
-        }
-        let line = state.world.refresh_tokens[usize::from(token.of)];
-        let is_read = reads(state, name) && state.world.resource.is_some_and(|resource| resource.uid == owner);
-        if !creates && line.revoked_by_us && token.expires_at > 0 && is_read {
-            self.violated("I3", format!("target-{name} gets a token whose line we have revoked"));
-        }
-        let is_listed = state.world.ledgers[usize::from(owner)].is_some_and(|record| record.listed[place] != Listed::No);
-        state.world.tally.is_stray[place] = !is_listed && state.world.tally.was_missed[usize::from(owner)];
-        let delivered = &mut state.world.tally.delivered[place];
-        *delivered = token.rank.max(*delivered);
-    }
-
-    /// I3, before a refresh token is revoked.
-    pub(crate) fn check_revocation(&mut self, state: &State, refresh: u8) {
-        for name in 0..NAMES as u8 {
-            let Target::Ours { content, .. } = state.world.targets[usize::from(name)] else { continue };
-            // What is garbage goes from under the pods anyway.
-            if !is_token(content) || !reads(state, name) || is_garbage(state, usize::from(name)) {
-                continue;
-            }
-            let token = state.world.access_tokens[usize::from(content)];
-            // A token whose ledger was deleted by hand is in nobody's hand but that of the pass that revokes it.
-            let is_excused = state.world.refresh_tokens[usize::from(refresh)].is_excused;
-            if token.of == refresh && token.expires_at > 0 && !is_excused {
-                self.violated("I3", format!("a line is revoked while target-{name} holds its token"));
-            }
-        }
-    }
-
-    /// I11.
-    fn check_release(&mut self, state: &State, uid: u8) {
-        let Some(resource) = state.world.resource else { return };
-        let is_over = resource.deleted_at.is_some_and(|time| time + self.brain.codec.deadline() <= 0);
-        let record = state.world.ledgers[usize::from(uid)];
-        if resource.held == Held::Claimed && !is_over && record.is_some_and(|record| !record.closed) {
-            self.violated("I11", "the finalizer goes before the deadline, and the ledger may take tokens still");
-        }
-    }
-
-    /// I6: what is said to be ready, and was not touched since it was read, is.
-    pub(crate) fn check_ready(&mut self, state: &State, seen: &Seen) {
-        let ResourceSight::Here { resource, is_current: true } = seen.resource else { return };
-        let sight = seen.targets[usize::from(resource.target)];
-        if !sight.is_current() {
-            return;
-        }
-        let holds = match state.world.targets[usize::from(resource.target)] {
-            Target::Ours { content, .. } if is_token(content) => {
-                let token = state.world.access_tokens[usize::from(content)];
-                let line = state.world.refresh_tokens[usize::from(token.of)];
-                token.expires_at > 0 && (!line.revoked_by_us || line.is_excused)
-            }
-            _ => false,
-        };
-        if !holds {
-            self.violated("I6", "the status says Ready, and the target holds no valid token");
-        }
-    }
-
-    /// I1, I5 and I8: of every state.
-    pub(crate) fn check(&mut self, state: &State) {
-        let world = &state.world;
-        if let Some(resource) = world.resource.filter(|resource| resource.held == Held::Claimed) {
-            let uid = usize::from(resource.uid);
-            if world.ledgers[uid].is_none() && !world.tally.is_missed[uid] {
-                self.violated("I5", "a finalizer, and no ledger");
-            }
-        }
-        let covered =
-            world.ledgers.iter().flatten().map(|record| record.lost + u8::from(record.intent.is_some())).sum::<u8>() + world.tally.told;
-        if uncovered(state) > covered {
-            self.violated("I1", "a refresh token is alive, and nobody has it or counts it");
-        }
-        for name in 0..NAMES {
-            if let Target::Ours { owner, .. } = world.targets[name]
-                && !is_listed(world, name)
-                && !is_collectable(state, owner)
-                && !world.tally.is_missed.contains(&true)
-                && !world.tally.is_stray[name]
-            {
-                self.violated("I8", format!("target-{name} is ours, and no ledger lists it"));
-            }
-        }
-    }
-}
-
-/// A resource that is wanted names this target: pods may read it.
-fn reads(state: &State, name: u8) -> bool {
-    state.world.resource.is_some_and(|resource| resource.deleted_at.is_none() && resource.target == name)
-}
-
-/// Tokens that live and that neither a ledger nor the hand of a pass has.
-pub(crate) fn uncovered(state: &State) -> u8 {
-    let mut named = [false; 8];
-    let hands = state.passes.iter().flatten().filter_map(|pass| pass.seen.hand.refresh_token());
-    for token in state.world.ledgers.iter().flatten().flat_map(Record::tokens).chain(hands) {
-        named[usize::from(token)] = true;
-    }
-    let forgotten = state.world.refresh_tokens.iter().zip(named).filter(|(token, named)| token.is_alive && !token.is_excused && !named);
-    state.world.tally.uncovered + forgotten.count() as u8
-}
-
-/// The garbage collector deletes the target, now or when its owner is gone.
-fn is_collectable(state: &State, owner: Option<u8>) -> bool {
-    owner.is_some_and(|owner| state.world.resource.is_none_or(|resource| resource.uid != owner || resource.deleted_at.is_some()))
-}
-
-/// The owner of the target is gone.
-pub(crate) fn is_garbage(state: &State, name: usize) -> bool {
-    let Target::Ours { owner: Some(owner), .. } = state.world.targets[name] else { return false };
-    state.world.resource.is_none_or(|resource| resource.uid != owner)
-}
-
-/// When something becomes due at the server that nothing else brings about: each is a time to go to.
-pub(crate) fn due_times(model: &Model, state: &State) -> Vec<Time> {
-    let mut times = Vec::new();
-    for record in state.world.ledgers.iter().flatten() {
-        if let Some(live) = &record.live {
-            times.push(live.expires_at);
-            times.extend(model.brain.codec.line(live));
-        }
-        times.extend(record.retiring.iter().flat_map(|retiring| [Some(retiring.due), retiring.not_before]).flatten());
-        times.extend(record.intent.map(|intent| intent.until));
-        times.extend([record.failed_issue, record.failed_refresh].into_iter().flatten().map(|failed| failed.not_before));
-        let linger = crate::codec::seconds(model.brain.codec.policy.linger);
-        times.extend(record.listed.iter().filter_map(|listed| match listed {
-            Listed::Left(time) => Some(time + linger),
-            Listed::No | Listed::Yes => None,
-        }));
-    }
-    let deleted = state.world.resource.and_then(|resource| resource.deleted_at);
-    times.extend(deleted.map(|time| time + model.brain.codec.deadline()));
-    times.extend(state.absent_since.iter().flatten().flatten().map(|time| time + 5 * 60));
-    times
 }

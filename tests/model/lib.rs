@@ -6,10 +6,11 @@
 //! to rest.
 //!
 //! * the state: [`world`] (servers), [`sight`] (passes), [`state`]
-//! * what happens: [`pass`] (the pass loop), [`perform`] and [`commit`] (the servers), [`adversity`]
+//! * what happens: [`pass`] (the pass loop), [`perform`] and [`commit`] (the servers), [`clock`], [`edits`] (users), [`adversity`]
+//! * what must hold: [`check`] (the invariants), [`liveness`]
 //! * the planner: [`brain`] asks it, [`codec`] translates
-//! * the search: [`canon`] and [`walk`] (one form for states that are alike), [`search`], [`liveness`], [`story`]
-//! * what is searched: [`scenarios`]; and that it would be found: [`breakages`]
+//! * the search: [`canon`] and [`walk`] (one form for states that are alike), [`search`], [`walks`] (random histories), [`story`]
+//! * what is searched: [`scenario`], [`scenarios`]; that it would be found: [`breakages`]; to look for oneself: [`explore`]
 
 #![cfg(test)]
 
@@ -17,17 +18,23 @@ mod adversity;
 mod brain;
 mod breakages;
 mod canon;
+mod check;
+mod clock;
 mod codec;
 mod commit;
+mod edits;
+mod explore;
 mod hash;
 mod list;
 mod liveness;
 mod pass;
 mod perform;
+mod scenario;
 mod scenarios;
 mod search;
 mod sight;
 mod state;
 mod story;
 mod walk;
+mod walks;
 mod world;

@@ -1,12 +1,14 @@
 //! From every state, when nothing goes wrong any more, it comes to rest, and rests.
 //!
 //! One fair schedule is followed: what runs goes on to its end, what is due begins, and when all rest, it is as late as the first of them said.
-//! So a time that no pass asks to be woken at is found here. (Whatever happens at the servers wakes everybody: the model has no watches.)
+//! So a time that no pass asks to be woken at is found here, and a pass that rests although there is more for it to do. (Whatever others do wakes
+//! everybody: the model has no watches.)
 
 use crate::{
-    adversity::{Step, after, pass_time},
+    adversity::{Step, after},
     canon::canonical,
-    commit::is_garbage,
+    check::is_garbage,
+    clock::pass_time,
     hash::{self, Set},
     pass::Start,
     perform::Outcome,
@@ -35,6 +37,8 @@ impl Liveness {
         }
         let mut way = Vec::new();
         let mut on_way = Set::<u128>::default();
+        // The UID that a pass is for that has begun here, so that nobody else has come between.
+        let mut alone = None;
         loop {
             let hash = hash::wide(&state);
             if self.good.contains(&hash) {
@@ -51,6 +55,9 @@ impl Liveness {
                     if let Some(story) = &mut story {
                         story.tell(model, &state, step);
                     }
+                    if let Step::Begin { uid, .. } = step {
+                        alone = Some(uid);
+                    }
                     state = if let Step::Time { seconds } = step {
                         let mut later = state;
                         pass_time(model, &mut later, seconds);
@@ -60,6 +67,18 @@ impl Liveness {
                     };
                     if let Some(violation) = model.violation.take() {
                         return Err(violation);
+                    }
+                    if state.passes.iter().all(Option::is_none)
+                        && let Some(uid) = alone.take()
+                        && model.last_rest.is_none_or(|until| until > 0)
+                        // After a pass that has spent its acts there is a pause.
+                        && model.brain.codec.policy.max_acts == u32::MAX
+                        && state.uids().any(|there| there == uid)
+                    {
+                        let until = model.last_rest;
+                        if would_rest(model, &mut { state }, uid).is_none() {
+                            return Err(failed(&format!("a pass rests until {until:?}, and there is more for it to do now")));
+                        }
                     }
                     let is_swapped = canonical(&mut state);
                     if let Some(story) = &mut story {
@@ -100,11 +119,9 @@ fn next(model: &mut Model, state: &mut State) -> Next {
     }
     let mut wakes: Vec<Time> = Vec::new();
     for uid in state.uids() {
-        let is_cached = state.world.resource.is_some_and(|resource| resource.uid == uid && resource.deleted_at.is_none());
-        let start = if is_cached { Start::Glance } else { Start::Look };
-        match would_rest(model, state, uid, start) {
+        match would_rest(model, state, uid) {
             Some(until) => wakes.extend(until),
-            None => return Next::Step(Step::Begin { replica: 0, uid, start }),
+            None => return Next::Step(Step::Begin { replica: 0, uid, start: start(state, uid) }),
         }
     }
     match wants(&state.world) {
@@ -116,10 +133,16 @@ fn next(model: &mut Model, state: &mut State) -> Next {
     }
 }
 
+/// What is wanted is in the cache.
+fn start(state: &State, uid: u8) -> Start {
+    let is_cached = state.world.resource.is_some_and(|resource| resource.uid == uid && resource.deleted_at.is_none());
+    if is_cached { Start::Glance } else { Start::Look }
+}
+
 /// The time at which it is due again, if a pass that begins now changes nothing but what the replica remembers.
-fn would_rest(model: &mut Model, state: &mut State, uid: u8, start: Start) -> Option<Option<Time>> {
+fn would_rest(model: &mut Model, state: &mut State, uid: u8) -> Option<Option<Time>> {
     let mut trial = *state;
-    model.begin(&mut trial, 0, uid, start);
+    model.begin(&mut trial, 0, uid, start(state, uid));
     for _ in 0..12 {
         let Some(pass) = trial.passes[0] else {
             state.absent_since = trial.absent_since;
@@ -155,6 +178,10 @@ fn wants(world: &World) -> Option<&'static str> {
         }
     }
     let resource = world.resource?;
+    if world.drain_until.is_some() {
+        let is_drained = world.ledgers.iter().all(Option::is_none) && resource.held == Held::Free;
+        return (!is_drained).then_some("not all is drained");
+    }
     if resource.deleted_at.is_some() {
         return Some("the resource is being deleted");
     }

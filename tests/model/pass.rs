@@ -27,7 +27,8 @@ impl Model {
     pub(crate) fn begin(&mut self, state: &mut State, replica: usize, uid: u8, start: Start) {
         let resource = state.world.resource.filter(|resource| resource.uid == uid);
         let names = resource.map_or(0, |resource| 1 << resource.target);
-        let seen = Seen { finalizer_seen: start == Start::StaleGlance, ..Seen::NOTHING };
+        let drain_until = state.world.drain_until;
+        let seen = Seen { finalizer_seen: start == Start::StaleGlance, drain_until, ..Seen::NOTHING };
         let mut pass = Pass { uid, phase: Phase::Poised, permit: None, names, seen };
         if start != Start::Glance {
             self.begin_look(&mut pass);
@@ -101,10 +102,12 @@ impl Model {
     fn complete_look(&mut self, state: &mut State, replica: usize, reading: Reading) {
         let pass = state.pass(replica);
         let names = pass.names | reading.found | names_wanted(&pass.seen);
-        if names != pass.names {
-            let Seen { hand, refused, finalizer_seen, spent, .. } = pass.seen;
+        // A target that a LIST has found and that was not there when it was read was written in between.
+        let is_missing = (0..NAMES).any(|name| reading.found & 1 << name != 0 && pass.seen.targets[name] == TargetSight::Absent);
+        if names != pass.names || is_missing {
+            let Seen { hand, refused, finalizer_seen, spent, drain_until, .. } = pass.seen;
             pass.names = names;
-            pass.seen = Seen { hand, refused, finalizer_seen, spent, ..Seen::NOTHING };
+            pass.seen = Seen { hand, refused, finalizer_seen, spent, drain_until, ..Seen::NOTHING };
             pass.phase = Phase::Read(Reading { done: 0, began_at: 0, found: 0, ..reading });
             return;
         }
@@ -165,7 +168,9 @@ impl Model {
     fn check_intent(&mut self, state: &State, replica: usize, pass: &Pass) {
         let kept = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
         let is_mine = kept.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8));
-        if is_mine && !pass.seen.spent.intent_sent && !pass.seen.is_refused(Refused::Ledger) {
+        // It cannot know of one that came late, after its own look.
+        let is_known = pass.seen.ledger.is_some_and(|ledger| ledger.is_current);
+        if is_mine && is_known && !pass.seen.spent.intent_sent && !pass.seen.is_refused(Refused::Ledger) {
             self.violated("I10", "a pass ends and leaves an intent that it has not sent: it will be counted as a suspect");
         }
     }

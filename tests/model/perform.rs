@@ -59,9 +59,12 @@ impl Model {
         let act = self.act(&pass).expect("an act");
         if outcome == Outcome::Denied {
             let refused = refusable(&act).expect("a write");
-            if refused == Refused::Ledger && pass.seen.hand.refresh_token().is_some() {
-                // What cannot be saved is revoked, and its cause may have another.
+            if refused == Refused::Ledger
+                && let Some(token) = pass.seen.hand.refresh_token()
+            {
+                // What cannot be saved is revoked, and its cause may have another. That an earlier save of it comes late takes two faults.
                 state.world.tally.issues_left += 1;
+                state.world.refresh_tokens[usize::from(token)].is_excused |= state.world.late.is_some();
             }
             return self.came(state, replica, Came::Denied(refused));
         }
@@ -74,7 +77,7 @@ impl Model {
             Act::Refresh { revision, token } => {
                 Came::Refreshed { of: revision, answer: self.refresh(state, replica, &pass, token, outcome) }
             }
-            Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, token, outcome) },
+            Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, &pass, token, outcome) },
             write => return self.write(state, replica, &pass, write, outcome),
         };
         if matches!(act, Act::Issue { .. } | Act::Refresh { .. } | Act::Revoke { .. }) {
@@ -97,7 +100,8 @@ impl Model {
                 return self.came(state, replica, Came::Denied(Refused::Ledger));
             }
         }
-        self.came(state, replica, Came::Ledger(there));
+        // That there is none proves nothing beside a resource that was read before.
+        self.came(state, replica, there.map_or(Came::Changed, |there| Came::Ledger(Some(there))));
     }
 
     fn write(&mut self, state: &mut State, replica: usize, pass: &Pass, act: Act, outcome: Outcome) {
@@ -232,11 +236,15 @@ impl Model {
         state.world.access_tokens.place(AccessToken { of, rank: 0, expires_at: self.brain.codec.lifetime() })
     }
 
-    fn revoke(&mut self, state: &mut State, token: u8, outcome: Outcome) -> Result<bool, Failure> {
+    fn revoke(&mut self, state: &mut State, pass: &Pass, token: u8, outcome: Outcome) -> Result<bool, Failure> {
         if let Some(failure) = fails_before(outcome) {
             return Err(failure);
         }
-        self.check_revocation(state, token);
+        // A successor that came since the pass looked may read what was left to it, and whoever deletes cannot know.
+        let is_known = pass.seen.resource == ResourceSight::Replaced;
+        if is_known || state.world.resource.is_none_or(|resource| resource.uid == pass.uid) {
+            self.check_revocation(state, token);
+        }
         let token = &mut state.world.refresh_tokens[usize::from(token)];
         let was_known = token.is_alive;
         (token.is_alive, token.revoked_by_us) = (false, true);

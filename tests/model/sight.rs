@@ -53,6 +53,8 @@ pub(crate) struct Seen {
     pub(crate) refused: [bool; 3],
     pub(crate) finalizer_seen: bool,
     pub(crate) spent: Spent,
+    /// `Policy::draining`
+    pub(crate) drain_until: Option<Time>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,6 +142,8 @@ pub(crate) enum Failure {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Spent {
+    /// Only where the scenario has passes end after a few.
+    pub(crate) acts: u8,
     /// Beyond two nothing depends on it.
     pub(crate) calls: u8,
     pub(crate) refreshed: bool,
@@ -248,6 +252,7 @@ impl Seen {
         refused: [false; 3],
         finalizer_seen: false,
         spent: Spent {
+            acts: 0,
             calls: 0,
             refreshed: false,
             answered_since_look: false,
@@ -256,6 +261,7 @@ impl Seen {
             hand_kept: false,
             told: false,
         },
+        drain_until: None,
     };
 
     pub(crate) fn is_refused(&self, what: Refused) -> bool {

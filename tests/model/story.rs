@@ -42,6 +42,7 @@ impl Story {
             Step::ReadBack { replica } => by(replica, "reads the ledger back".to_owned()),
             Step::Crash { replica } => by(replica, "crashes".to_owned()),
             Step::Time { seconds } => format!("   {seconds} s later"),
+            Step::EndDrain => "   the drain ends, and the operator runs again".to_owned(),
             Step::LateWrite => "   the late write arrives".to_owned(),
             Step::Collect { name } => format!("   the garbage collector deletes target-{name}"),
             Step::Kill { token } => format!("   Revoiceit ends refresh token {token}"),

@@ -28,6 +28,7 @@ const OVER: Time = -301;
 
 pub(crate) fn state(state: &mut State, v: &mut impl Visitor) {
     let world = &mut state.world;
+    world.drain_until.iter_mut().for_each(|at| v.time(at, PAST));
     for (uid, record) in world.ledgers.iter_mut().enumerate() {
         record.iter_mut().for_each(|it| self::record(it, uid, v));
     }
@@ -60,7 +61,8 @@ pub(crate) fn pass(pass: &mut Pass, v: &mut impl Visitor) {
         v.time(&mut reading.began_at, STALE);
     }
     let uid = usize::from(pass.uid);
-    let Seen { sighted, resource, ledger, source: _, targets, hand, refused: _, finalizer_seen: _, spent: _ } = &mut pass.seen;
+    let Seen { sighted, resource, ledger, source: _, targets, hand, refused: _, finalizer_seen: _, spent: _, drain_until } = &mut pass.seen;
+    drain_until.iter_mut().for_each(|at| v.time(at, PAST));
     if let Sighted::Look(at) = sighted {
         v.time(at, STALE);
     }

@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) access_tokens: List<AccessToken, 8>,
     /// A write that was sent, whose sender has no answer, and that may still come.
     pub(crate) late: Option<Late>,
+    /// Only `drain` runs, and gives everything up by this time.
+    pub(crate) drain_until: Option<Time>,
     pub(crate) tally: Tally,
 }
 
@@ -248,8 +250,10 @@ pub(crate) struct Tally {
     pub(crate) is_missed: [bool; UIDS],
     /// A ledger was deleted by hand at some time.
     pub(crate) was_missed: [bool; UIDS],
-    /// The target was written by a pass whose ledger somebody had deleted: nobody can know of it.
+    /// The target was written by a pass whose ledger somebody had deleted, or lost its owner while a pass had it for absent: nobody can know of it.
     pub(crate) is_stray: [bool; NAMES],
+    /// A drain was broken off: what it had emptied begins anew, with a ledger that lists what is written from then on.
+    pub(crate) was_drained: bool,
     /// The resource has had our finalizer at some time: a stale cache may still show it.
     pub(crate) was_claimed: [bool; UIDS],
 }

@@ -39,6 +39,7 @@ pub(crate) struct Codec {
     /// What was built before: a state has few resources and few kinds of target.
     resources: RefCell<Map<(Resource, bool), real::Resource>>,
     target_metas: RefCell<Map<(Owner, bool), Arc<ObjectMeta>>>,
+    policies: RefCell<Map<Option<Time>, Arc<Policy>>>,
 }
 
 impl Codec {
@@ -62,7 +63,15 @@ impl Codec {
             contents: (0..16).chain([EDITED]).map(|content| (digest_of(content), content)).collect(),
             resources: RefCell::default(),
             target_metas: RefCell::default(),
+            policies: RefCell::default(),
         }
+    }
+
+    /// The policy, or the same while everything is drained until this time.
+    fn policy(&self, drain_until: Option<Time>) -> Arc<Policy> {
+        let mut policies = self.policies.borrow_mut();
+        let policy = || Arc::new(Policy { draining: drain_until.map(at), ..(*self.policy).clone() });
+        Arc::clone(policies.entry(drain_until).or_insert_with(policy))
     }
 
     /// How long an access token lives.

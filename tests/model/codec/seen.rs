@@ -26,7 +26,7 @@ use crate::{
 impl Codec {
     pub(crate) fn observed(&self, seen: &Seen) -> real::Observed {
         let me = real::Stamp::new(record::ME);
-        let mut observed = real::Observed::begin(Arc::clone(&self.id), me, Arc::clone(&self.policy), Arc::clone(&self.place));
+        let mut observed = real::Observed::begin(Arc::clone(&self.id), me, self.policy(seen.drain_until), Arc::clone(&self.place));
         observed.sighted = match seen.sighted {
             Sighted::No => real::Sighted::No,
             Sighted::Glance => real::Sighted::Glance,
@@ -39,14 +39,14 @@ impl Codec {
         observed.hand = self.real_hand(&seen.hand);
         observed.refused = REFUSED.into_iter().filter(|kind| seen.is_refused(*kind)).map(|kind| (kind, real::Denied::Forbidden)).collect();
         observed.finalizer_seen = seen.finalizer_seen;
-        let Spent { calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, told } = seen.spent;
+        let Spent { acts, calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, told } = seen.spent;
         let (calls, tried) = (calls.into(), tried.map(target_name));
-        observed.spent = real::Spent { acts: 0, calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, told };
+        observed.spent = real::Spent { acts: acts.into(), calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, told };
         observed
     }
 
     pub(crate) fn seen(&self, observed: &real::Observed) -> Seen {
-        let real::Spent { acts: _, calls, refreshed, answered_since_look, intent_sent, ref tried, hand_kept, told } = observed.spent;
+        let real::Spent { acts, calls, refreshed, answered_since_look, intent_sent, ref tried, hand_kept, told } = observed.spent;
         let calls = u8::try_from(calls.min(2)).expect("two at most");
         Seen {
             sighted: match observed.sighted {
@@ -62,6 +62,7 @@ impl Codec {
             refused: REFUSED.map(|kind| observed.refused.contains_key(&kind)),
             finalizer_seen: observed.finalizer_seen,
             spent: Spent {
+                acts: if self.policy.max_acts == u32::MAX { 0 } else { u8::try_from(acts).expect("few acts") },
                 calls,
                 refreshed,
                 answered_since_look,
@@ -70,6 +71,7 @@ impl Codec {
                 hand_kept,
                 told,
             },
+            drain_until: observed.policy.draining.map(time),
         }
     }
 
