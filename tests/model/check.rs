@@ -57,8 +57,9 @@ impl Model {
         let deadline = resource.deleted_at.map(|time| time + self.brain.codec.deadline());
         let is_over = deadline.into_iter().chain(state.world.drain_until).any(|time| time <= 0);
         let record = state.world.ledgers[usize::from(uid)];
-        // After a drain two may begin anew, and the second takes the finalizer of the first off.
-        let is_anew = state.world.tally.was_drained;
+        // After a drain two may begin anew, and the second takes the finalizer of the first off. And a ledger that was deleted by hand is created
+        // anew by a POST, which has no precondition.
+        let is_anew = state.world.tally.was_drained || state.world.tally.was_missed[usize::from(uid)];
         if resource.held == Held::Claimed && !is_over && !is_anew && record.is_some_and(|record| !record.closed) {
             self.violated("I11", "the finalizer goes before the deadline, and the ledger may take tokens still");
         }

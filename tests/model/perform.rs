@@ -242,7 +242,8 @@ impl Model {
         }
         // A successor that came since the pass looked may read what was left to it, and whoever deletes cannot know.
         let is_known = pass.seen.resource == ResourceSight::Replaced;
-        if is_known || state.world.resource.is_none_or(|resource| resource.uid == pass.uid) {
+        let is_first = !state.world.refresh_tokens[usize::from(token)].revoked_by_us;
+        if is_first && (is_known || state.world.resource.is_none_or(|resource| resource.uid == pass.uid)) {
             self.check_revocation(state, token);
         }
         let token = &mut state.world.refresh_tokens[usize::from(token)];
