@@ -199,7 +199,7 @@ pub(super) fn issue_cause(v: &View) -> Option<Cause> {
     }
     let is_close = v.line().is_some_and(|line| line.close_at <= v.now);
     match record.failed_refresh.as_ref()?.class {
-        FailureClass::Rejected if is_close || !v.is_ready() => Some(Cause::RefreshRejected),
+        FailureClass::Rejected if is_close => Some(Cause::RefreshRejected),
         FailureClass::Unavailable | FailureClass::Malformed if is_close && v.seen.spent.refreshed => Some(Cause::RefreshFailing),
         FailureClass::Rejected | FailureClass::Unavailable | FailureClass::Malformed | FailureClass::NotSent | FailureClass::Lost => None,
     }

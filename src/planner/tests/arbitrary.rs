@@ -1,4 +1,4 @@
-//! Anything that could be seen, for what holds whatever is.
+//! Anything that could be seen, for what holds whatever is. What is large is boxed: the stack of a test is small.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -89,64 +89,69 @@ fn listed() -> impl Strategy<Value = Vec<TargetId>> {
 }
 
 /// A record as this operator may have left it, or another one, or a hand. Its intent, if it has one, has one of these stamps.
-pub(super) fn a_record_of(stamps: &'static [&'static str]) -> impl Strategy<Value = Record> {
+pub(super) fn a_record_of(stamps: &'static [&'static str]) -> BoxedStrategy<Record> {
     let whole = (tokens(), option::of(an_intent(stamps)), option::of(a_failed()), option::of(a_failed()), listed(), a_time());
     let flags = (any::<bool>(), prop::bool::weighted(0.2), any::<bool>(), option::of("[ab]"), 0..1000_u64);
     let suspects = (0..3_u32, any::<bool>(), 0..2_u32);
-    (whole, flags, suspects, option::of("[a-z]{1,4}X")).prop_map(|(whole, flags, (lost, ledger_lost, disputed), unknown)| {
-        let (tokens, intent, failed_issue, failed_refresh, targets, next_issue) = whole;
-        let (claimed, closed, rotates, handled_request, deadline_seconds) = flags;
-        let suspects = Suspects { lost, ledger_lost, disputed };
-        let extra = unknown.into_iter().map(|key| (key, json!([1]))).collect();
-        Record {
-            intent,
-            failed_issue,
-            failed_refresh,
-            targets,
-            next_issue,
-            claimed,
-            closed,
-            rotates,
-            handled_request,
-            deadline_seconds,
-            suspects,
-            extra,
-            ..tokens
-        }
-    })
+    (whole, flags, suspects, option::of("[a-z]{1,4}X"))
+        .prop_map(|(whole, flags, (lost, ledger_lost, disputed), unknown)| {
+            let (tokens, intent, failed_issue, failed_refresh, targets, next_issue) = whole;
+            let (claimed, closed, rotates, handled_request, deadline_seconds) = flags;
+            let suspects = Suspects { lost, ledger_lost, disputed };
+            let extra = unknown.into_iter().map(|key| (key, json!([1]))).collect();
+            Record {
+                intent,
+                failed_issue,
+                failed_refresh,
+                targets,
+                next_issue,
+                claimed,
+                closed,
+                rotates,
+                handled_request,
+                deadline_seconds,
+                suspects,
+                extra,
+                ..tokens
+            }
+        })
+        .boxed()
 }
 
 pub(super) fn a_record() -> impl Strategy<Value = Record> {
     a_record_of(&["me", "another"])
 }
 
-pub(super) fn a_credential() -> impl Strategy<Value = RevoiceitCredential> {
+pub(super) fn a_credential() -> BoxedStrategy<RevoiceitCredential> {
     let claim = select(vec!["", "finalizer", "ours", "copied", "elsewhere"]);
     let spec = (any::<bool>(), select(vec![TARGET, "new"]), select(vec!["0s", "5m"]));
-    (claim, option::of("[ab]"), option::of(a_time()), spec).prop_map(|(claim, request, deleted, (is_suspended, target, deadline))| {
-        let it = credential().target(target).deadline(deadline);
-        let it = match claim {
-            "finalizer" => it.with_finalizer(),
-            "ours" => it.claimed(),
-            "copied" => it.with_finalizer().with_claim("revoiceit-system/another-uid"),
-            "elsewhere" => it.with_finalizer().with_claim(&format!("elsewhere/{UID}")),
-            _ => it,
-        };
-        let it = request.into_iter().fold(it, |it, request| it.rotate(&request));
-        it.edited(|it| {
-            it.spec.suspend = is_suspended;
-            it.metadata.deletion_timestamp = deleted.map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+    (claim, option::of("[ab]"), option::of(a_time()), spec)
+        .prop_map(|(claim, request, deleted, (is_suspended, target, deadline))| {
+            let it = credential().target(target).deadline(deadline);
+            let it = match claim {
+                "finalizer" => it.with_finalizer(),
+                "ours" => it.claimed(),
+                "copied" => it.with_finalizer().with_claim("revoiceit-system/another-uid"),
+                "elsewhere" => it.with_finalizer().with_claim(&format!("elsewhere/{UID}")),
+                _ => it,
+            };
+            let it = request.into_iter().fold(it, |it, request| it.rotate(&request));
+            it.edited(|it| {
+                it.spec.suspend = is_suspended;
+                it.metadata.deletion_timestamp = deleted.map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+            })
         })
-    })
+        .boxed()
 }
 
-fn a_resource() -> impl Strategy<Value = Resource> {
+fn a_resource() -> BoxedStrategy<Resource> {
     let absent = vec![Resource::NotFound { proven: false }, Resource::NotFound { proven: true }, Resource::Replaced, Resource::Released];
     prop_oneof![
         4 => a_credential().prop_map(|it| if it.metadata.deletion_timestamp.is_some() { it.leaving() } else { it.wanted() }),
         1 => a_credential().prop_map(|it| Resource::Unreadable(Arc::new(it.metadata))),
         1 => select(absent),
     ]
+    .boxed()
 }
 
 pub(super) fn a_source() -> impl Strategy<Value = Source> {
@@ -178,9 +183,9 @@ pub(super) fn targets() -> impl Strategy<Value = BTreeMap<crate::planner::Name, 
         .prop_map(|them| [TARGET, "old", "new"].into_iter().zip(them).filter_map(|(under, target)| Some((name(under), target?))).collect())
 }
 
-fn a_ledger() -> impl Strategy<Value = Ledger> {
+fn a_ledger() -> BoxedStrategy<Ledger> {
     let why = vec![Unusable::Corrupt, Unusable::LaterFormat, Unusable::ForeignHome, Unusable::ForeignResource, Unusable::OtherIssuer];
-    prop_oneof![8 => a_record().prop_map(ledger), 2 => Just(Ledger::Absent), 1 => select(why).prop_map(Ledger::Unusable)]
+    prop_oneof![8 => a_record().prop_map(ledger), 2 => Just(Ledger::Absent), 1 => select(why).prop_map(Ledger::Unusable)].boxed()
 }
 
 pub(super) fn a_failure() -> impl Strategy<Value = Failure> {
@@ -201,11 +206,11 @@ fn a_refreshed() -> impl Strategy<Value = Refreshed> {
 }
 
 /// With a refresh token in it.
-pub(super) fn a_token_in_hand() -> impl Strategy<Value = Hand> {
-    a_hand().prop_filter_map("no token", |hand| hand.refresh_token().is_some().then_some(hand))
+pub(super) fn a_token_in_hand() -> BoxedStrategy<Hand> {
+    a_hand().prop_filter_map("no token", |hand| hand.refresh_token().is_some().then_some(hand)).boxed()
 }
 
-pub(super) fn a_hand() -> impl Strategy<Value = Hand> {
+pub(super) fn a_hand() -> BoxedStrategy<Hand> {
     let called = prop_oneof![(1..3_u64).prop_map(|pair| Called::Issue(digest(pair))), (0..12_u64).prop_map(Called::Refresh)];
     prop_oneof![
         3 => Just(Hand::Nothing),
@@ -222,18 +227,19 @@ pub(super) fn a_hand() -> impl Strategy<Value = Hand> {
         1 => (0..12_u64, 1..5_u32, a_time())
             .prop_map(|(revision, tries, sent_at)| Hand::NotEnded { revision, tries, retry_after: None, sent_at }),
     ]
+    .boxed()
 }
 
-pub(super) fn a_look() -> impl Strategy<Value = Look> {
-    (option::of(a_time()), a_resource(), a_ledger(), a_source(), targets(), option::of(a_time())).prop_map(
-        |(began_at, resource, ledger, source, targets, repair_after)| {
+pub(super) fn a_look() -> BoxedStrategy<Look> {
+    (option::of(a_time()), a_resource(), a_ledger(), a_source(), targets(), option::of(a_time()))
+        .prop_map(|(began_at, resource, ledger, source, targets, repair_after)| {
             let source = match source {
                 Source::Found { version, .. } if began_at.is_none() => Source::Unread { version },
                 source => source,
             };
             Look { began_at, resource, ledger, source, targets, repair_after }
-        },
-    )
+        })
+        .boxed()
 }
 
 fn a_refusal() -> impl Strategy<Value = BTreeMap<Refused, Denied>> {
@@ -256,17 +262,27 @@ fn spent() -> impl Strategy<Value = Spent> {
     })
 }
 
-pub(super) fn an_observed() -> impl Strategy<Value = Observed> {
+fn an_observed() -> BoxedStrategy<Observed> {
     let draining = prop_oneof![4 => Just(None), 1 => a_time().prop_map(Some)];
-    (a_look(), a_hand(), a_refusal(), spent(), any::<bool>(), draining).prop_map(
-        |(look, hand, refused, spent, finalizer_seen, draining)| {
+    (a_look(), a_hand(), a_refusal(), spent(), any::<bool>(), draining)
+        .prop_map(|(look, hand, refused, spent, finalizer_seen, draining)| {
             let Look { began_at, resource, ledger, source, targets, repair_after } = look;
             let policy = Arc::new(Policy { draining, ..Policy::default() });
             let begun = Observed::begin(Arc::new(id()), me(), policy, Arc::new(place()));
             let sighted = began_at.map_or(Sighted::Glance, Sighted::Look);
             Observed { sighted, resource, ledger, source, targets, repair_after, hand, refused, finalizer_seen, spent, ..begun }
-        },
-    )
+        })
+        .boxed()
+}
+
+/// What was seen, mostly not long ago, and the time.
+pub(super) fn a_moment() -> BoxedStrategy<(Observed, Timestamp)> {
+    (an_observed(), a_time(), option::weighted(0.9, 0..60_i64))
+        .prop_map(|(seen, now, age)| {
+            let began_at = age.and_then(|age| now.checked_sub(age.seconds()).ok());
+            (Observed { sighted: began_at.map_or(seen.sighted, Sighted::Look), ..seen }, now)
+        })
+        .boxed()
 }
 
 /// For what is compared by version only.

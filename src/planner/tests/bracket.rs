@@ -5,7 +5,7 @@ use super::{
     fixtures::{TARGET, UID, access, at, credential, name, ours, place, record, seen},
     story::Story,
 };
-use crate::planner::{Act, Claim, Denied, Ledger, Observed, Owner, Plan, Record, Refused, Resource, Source, Unusable, plan};
+use crate::planner::{Act, Change, Claim, Denied, Ledger, Observed, Owner, Plan, Record, Refused, Resource, Source, Unusable, plan};
 
 fn claim(credential: crate::api::RevoiceitCredential) -> Claim {
     seen(credential.wanted()).claim()
@@ -102,6 +102,16 @@ fn a_ledger_is_lost_only_when_two_looks_miss_it() {
     let record = story.record();
     assert_eq!((record.suspects.lost, record.suspects.ledger_lost), (1, true));
     assert_eq!(story.told.iter().map(|told| told.reason).collect::<Vec<_>>(), ["TokenReady", "LedgerLost"]);
+}
+
+#[test]
+fn a_ledger_is_missed_by_a_look_that_was_begun_after_the_finalizer_was_seen() {
+    for resource in [credential().claimed().wanted(), credential().claimed().deleting("10:00").leaving()] {
+        let seen = seen(resource);
+        assert_eq!(plan(&seen, at("10:00")), Plan::Act(Act::Look));
+        let again = Observed { finalizer_seen: true, ..seen };
+        assert!(matches!(plan(&again, at("10:00")), Plan::Act(Act::SaveLedger(Change::Lost { .. }))));
+    }
 }
 
 /// The glance that missed it is older than the finalizer.

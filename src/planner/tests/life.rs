@@ -2,10 +2,10 @@
 
 use super::{
     builders::CredentialExt,
-    fixtures::{access, at, credential, digest, live, pair, record, refresh, source},
+    fixtures::{access, at, credential, digest, live, pair, record, refresh, seen, source, version},
     story::Story,
 };
-use crate::planner::{Hand, Live, Retiring, Source, Version};
+use crate::planner::{FailureClass, Hand, Live, Observed, Record, Retiring, Source, Version, reads_credentials};
 
 fn settled() -> Story {
     Story::of(credential().claimed()).with(record().live(1, "10:00"))
@@ -222,6 +222,27 @@ fn without_credentials_there_is_no_call_and_they_are_noticed_when_they_come() {
     assert_eq!(story.pass(), ["Look", "Rest Stalled: CredentialsIncomplete until woken"]);
     story.source = source(1);
     assert!(story.pass().contains(&"Issue".to_owned()));
+}
+
+/// Values are read when they may be needed, and not otherwise.
+#[test]
+fn credentials_are_read_only_when_a_new_line_may_be_wanted() {
+    let wanted = |record: Record| seen(credential().claimed().wanted()).source(Source::Missing).with(record);
+    let line = || record().live(1, "10:00");
+    let reads = |seen: &Observed, indexed: u64| reads_credentials(seen, Some(&version(indexed)));
+    assert!(!reads(&wanted(line()), 1));
+    assert!(reads(&wanted(line()), 2), "another version");
+    assert!(reads_credentials(&wanted(line()), None), "not in the index");
+    assert!(reads(&wanted(record()), 1), "no line");
+    assert!(reads(&seen(credential().wanted()), 1), "no ledger");
+    assert!(reads(&wanted(line().failed_refresh(FailureClass::Rejected, "10:00", "10:05")), 1), "a line that may have to be replaced");
+    assert!(reads(&wanted(line().intent("me", "10:02")), 1), "an intent that may be used");
+    assert!(reads(&wanted(line()).holding(Hand::Ended { revision: 1, disputed: false }), 1), "what is in hand may be of a pair");
+    assert!(reads(&wanted(line()).source(source(1)), 1), "it was read before in this pass");
+    let rotating = wanted(line()).edited(|it| it.resource = credential().claimed().rotate("please").wanted());
+    assert!(reads(&rotating, 1), "a line was asked for");
+    let leaving = wanted(line()).edited(|it| it.resource = credential().claimed().deleting("10:00").leaving());
+    assert!(!reads(&leaving, 2), "nothing is issued any more");
 }
 
 #[test]

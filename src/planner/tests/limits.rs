@@ -2,11 +2,11 @@
 
 use super::{
     builders::CredentialExt,
-    fixtures::{TARGET, at, credential, digest, minutes, record, source, unavailable},
+    fixtures::{TARGET, at, credential, digest, minutes, name, ours, record, source, unavailable},
     story::Story,
 };
 use crate::{
-    planner::{FailureClass, Record, Source},
+    planner::{FailureClass, Owner, Record, Source},
     revoiceit::Failure,
 };
 
@@ -193,6 +193,16 @@ fn a_line_that_cannot_be_refreshed_is_replaced_close_to_its_end() {
     assert_eq!(acts[1..4], ["TryTarget speech-token", "Save Intend RefreshRejected", "Issue"]);
     assert_eq!(acts.last().map(String::as_str), Some("Rest Ready: TokenReady until 10:57:30"));
     assert_eq!(story.record().failed_refresh, None);
+}
+
+/// There is a valid token, and it is somebody's doing that pods do not read it: another one would not help them.
+#[test]
+fn nothing_is_minted_because_the_target_is_fought_over() {
+    let mut story =
+        Story::of(credential().claimed()).with(record().live(1, "10:00").failed_refresh(FailureClass::Rejected, "10:44", "10:48"));
+    story.secrets.insert(name(TARGET), ours(Owner::Me));
+    story.repair_after = Some(at("10:46"));
+    assert_eq!(story.at("10:45").pass(), ["Rest Reconciling: RefreshRejected until 10:46:00"]);
 }
 
 #[test]

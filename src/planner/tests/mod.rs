@@ -3,8 +3,10 @@
 mod arbitrary;
 mod bracket;
 mod builders;
+mod delivery;
 mod fixtures;
 mod golden;
+mod gone;
 mod histories;
 mod intents;
 mod leaving;
@@ -15,6 +17,7 @@ mod outcomes;
 mod properties;
 mod purity;
 mod record;
+mod revocations;
 mod schedule;
 mod status;
 mod story;

@@ -14,14 +14,14 @@ use super::{
 };
 use crate::{
     planner::{
-        Act, Answer, Called, Came, Failed, FailureClass, Hand, IntentCall, Live, Observed, Plan, Record, Retiring, Suspects, Which, after,
-        fold, plan, revised, spread,
+        Act, Answer, Called, Came, Failed, FailureClass, Hand, IntentCall, Live, Observed, Plan, Record, Retiring, Suspects, after, fold,
+        plan, revised, spread,
     },
-    revoiceit::{Failure, Refreshed, Revoked},
+    revoiceit::{Failure, Refreshed},
 };
 
 /// What an answer that came at this time leads to: what is in hand, the record after the fold, and what is seen then.
-fn answered(seen: Observed, now: Timestamp, answer: Answer) -> (Hand, Record, Observed) {
+pub(super) fn answered(seen: Observed, now: Timestamp, answer: Answer) -> (Hand, Record, Observed) {
     let before = seen.record().expect("a ledger").clone();
     let seen = fold(seen, Came::Answered { sent_at: now, answer });
     let hand = seen.hand.clone();
@@ -34,7 +34,7 @@ fn answered(seen: Observed, now: Timestamp, answer: Answer) -> (Hand, Record, Ob
 }
 
 /// The next plan, in words; a rest with what the status says.
-fn next(seen: &Observed, now: Timestamp) -> String {
+pub(super) fn next(seen: &Observed, now: Timestamp) -> String {
     match plan(seen, now) {
         Plan::Act(act) => in_words(&act),
         Plan::Rest(rest) => {
@@ -45,10 +45,10 @@ fn next(seen: &Observed, now: Timestamp) -> String {
     }
 }
 
-const FAILURES: [FailureClass; 5] =
+pub(super) const FAILURES: [FailureClass; 5] =
     [FailureClass::NotSent, FailureClass::Lost, FailureClass::Unavailable, FailureClass::Rejected, FailureClass::Malformed];
 
-fn failure(class: FailureClass) -> Failure {
+pub(super) fn failure(class: FailureClass) -> Failure {
     match class {
         FailureClass::NotSent => Failure::NotSent,
         FailureClass::Lost => Failure::Lost,
@@ -63,7 +63,7 @@ fn lost(lost: u32) -> Suspects {
 }
 
 /// On its own intent, for which the budget was charged: there is no token yet.
-fn issuing() -> Observed {
+pub(super) fn issuing() -> Observed {
     let record = record().listed(TARGET).intent("me", "10:02").edited(|it| it.next_issue = at("10:15"));
     seen(credential().claimed().wanted()).with(record)
 }
@@ -141,7 +141,7 @@ fn failures_add_up_until_a_success() {
 }
 
 /// At 10:44:01, when 15:59 are left; at a Revoiceit that does not rotate, or is not known to.
-fn refreshing() -> Observed {
+pub(super) fn refreshing() -> Observed {
     settled().looked_at("10:44:01")
 }
 
@@ -244,93 +244,6 @@ fn a_refresh_that_is_rejected_while_the_target_holds_nothing_valid_is_followed_b
     assert_eq!(next(&seen, at("11:10")), "Look", "it has expired: that is closer than close");
     let (_, _, seen) = answered(refreshing().looked_at("11:10"), at("11:10"), Answer::Refresh(1, Err(Failure::Lost)));
     assert_eq!(next(&seen, at("11:10")), "Ready=False Reconciling=True AnswerLost");
-}
-
-/// At 10:00, one superseded refresh token is due.
-fn revoking(retiring: impl FnOnce(&mut Retiring)) -> Observed {
-    let record = record().live(2, "10:00").retiring(1, "09:50").edited(|it| retiring(&mut it.retiring[0]));
-    seen(credential().claimed().wanted()).with(record).delivered()
-}
-
-#[test]
-fn a_revocation_that_is_answered() {
-    type Edit = fn(&mut Retiring);
-    let cases: [(Revoked, Edit, bool); 6] = [
-        (Revoked::Confirmed, |it| it.worked_at = Some(at("09:30")), false),
-        (Revoked::Unknown, |it| it.worked_at = Some(at("09:30")), true),
-        (Revoked::Unknown, |it| it.worked_at = Some(at("09:00:01")), true),
-        (Revoked::Unknown, |it| it.worked_at = Some(at("09:00")), false),
-        (Revoked::Unknown, |it| (it.worked_at, it.tries) = (Some(at("09:30")), 1), false),
-        (Revoked::Unknown, |it| it.worked_at = None, false),
-    ];
-    for (revoked, edit, disputed) in cases {
-        let (hand, record, seen) = answered(revoking(edit), at("10:00"), Answer::Revoke(Which::Revision(1), Ok(revoked)));
-        assert_eq!(hand, Hand::Ended { revision: 1, disputed });
-        let suspects = Suspects { disputed: u32::from(disputed), ..Suspects::default() };
-        assert_eq!(record, super::fixtures::record().live(2, "10:00").edited(|it| it.suspects = suspects));
-        assert_eq!(next(&seen, at("10:00")), "Ready=True TokenReady");
-    }
-}
-
-#[test]
-fn a_revocation_that_fails_is_tried_again() {
-    for class in FAILURES {
-        let (hand, record, seen) =
-            answered(revoking(|it| it.tries = 2), at("10:00"), Answer::Revoke(Which::Revision(1), Err(failure(class))));
-        assert_eq!(hand, Hand::NotEnded { revision: 1, tries: 3, retry_after: None, sent_at: at("10:00") });
-        let again = Retiring { tries: 3, not_before: Some(at("10:02:30")), ..super::fixtures::retiring(1, "09:50") };
-        assert_eq!(
-            record,
-            super::fixtures::record().live(2, "10:00").edited(|it| (it.retiring, it.next_revision) = (vec![again], 3)),
-            "{class:?}"
-        );
-        assert_eq!(next(&seen, at("10:00")), "Ready=True TokenReady");
-    }
-}
-
-#[test]
-fn a_revocation_that_fails_takes_the_line_out_of_use() {
-    let seen = seen(credential().claimed().deleting("10:00").leaving()).with(record().live(1, "09:50"));
-    let (_, record, _) = answered(seen, at("10:00"), Answer::Revoke(Which::Revision(1), Err(Failure::Lost)));
-    let taken_out = Retiring {
-        due: at("10:00"),
-        tries: 1,
-        not_before: Some(at("10:00:05")),
-        worked_at: Some(at("09:50")),
-        ..super::fixtures::retiring(1, "10:00")
-    };
-    assert_eq!((record.live, record.retiring), (None, vec![taken_out]));
-}
-
-#[test]
-fn what_revoiceit_asks_to_wait_counts_within_limits() {
-    let asked = |seconds_: u64| Failure::Unavailable { retry_after: Some(seconds(seconds_)) };
-    for (asks, waits) in [(1, 5), (60, 60), (3600, 300)] {
-        let (_, record, _) = answered(issuing(), at("10:00"), Answer::Issue(Err(asked(asks))));
-        assert_eq!(record.failed_issue.map(|it| it.not_before), Some(at("10:00") + seconds(waits)), "without a token, {asks} s");
-    }
-    // 6 minutes are left: a quarter of them by itself, half of them at most.
-    for (asks, waits) in [(1, 90), (120, 120), (3600, 180)] {
-        let (_, record, _) = answered(refreshing().looked_at("10:54"), at("10:54"), Answer::Refresh(1, Err(asked(asks))));
-        assert_eq!(record.failed_refresh.map(|it| it.not_before), Some(at("10:54") + seconds(waits)), "with a token, {asks} s");
-    }
-    for (asks, waits) in [(1, 150), (200, 200), (3600, 300)] {
-        let (_, record, _) = answered(revoking(|_| {}), at("10:00"), Answer::Revoke(Which::Revision(1), Err(asked(asks))));
-        assert_eq!(record.retiring[0].not_before, Some(at("10:00") + seconds(waits)), "a revocation, {asks} s");
-    }
-}
-
-#[test]
-fn revoked_from_hand_nothing_is_left_to_be_saved() {
-    let granted = fold(issuing(), Came::Answered { sent_at: at("10:00"), answer: Answer::Issue(Ok(issued(5))) });
-    let answer = |outcome| Came::Answered { sent_at: at("10:00"), answer: Answer::Revoke(Which::InHand, outcome) };
-    for revoked in [Revoked::Confirmed, Revoked::Unknown] {
-        assert_eq!(fold(granted.clone(), answer(Ok(revoked))).hand, Hand::Nothing);
-    }
-    for class in FAILURES {
-        let kept = fold(granted.clone(), answer(Err(failure(class))));
-        assert_eq!((kept.hand, kept.spent.hand_kept), (granted.hand.clone(), true), "{class:?}");
-    }
 }
 
 #[test]

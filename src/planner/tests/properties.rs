@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    arbitrary::{a_hand, a_look, a_time, a_token_in_hand, a_version, an_observed},
+    arbitrary::{a_hand, a_look, a_moment, a_token_in_hand, a_version},
     fixtures::{ledger, name},
 };
 use crate::{
@@ -24,7 +24,7 @@ fn in_hand(seen: &Observed) -> Option<RefreshToken> {
 
 proptest! {
     #[test]
-    fn nothing_seen_makes_it_panic(seen in an_observed(), now in a_time(), indexed in a_version()) {
+    fn nothing_seen_makes_it_panic((seen, now) in a_moment(), indexed in a_version()) {
         if let Plan::Act(act) = plan(&seen, now) {
             let _ = deadline(&seen, &act, now);
             if let Act::SaveLedger(change) = act {
@@ -36,7 +36,7 @@ proptest! {
     }
 
     #[test]
-    fn a_pass_never_rests_on_an_intent_that_it_has_not_sent(seen in an_observed(), now in a_time()) {
+    fn a_pass_never_rests_on_an_intent_that_it_has_not_sent((seen, now) in a_moment()) {
         let stands = seen.my_intent().is_some() && !seen.spent.intent_sent;
         if let Plan::Rest(rest) = plan(&seen, now) {
             prop_assert!(!(stands && can_save(&seen)), "{rest:?}");
@@ -45,7 +45,7 @@ proptest! {
 
     /// The answer would take the place of what is in hand.
     #[test]
-    fn with_a_token_in_hand_no_call_is_made_but_its_own_revocation(seen in an_observed(), hand in a_token_in_hand(), now in a_time()) {
+    fn with_a_token_in_hand_no_call_is_made_but_its_own_revocation((seen, now) in a_moment(), hand in a_token_in_hand()) {
         let mut seen = Observed { hand, ..seen };
         // What is in hand came of a call, and what could not be revoked from hand of another.
         seen.spent.calls += 1 + u32::from(seen.spent.hand_kept);
@@ -54,7 +54,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_in_hand_is_saved_before_anything_else_is_done(seen in an_observed(), hand in a_token_in_hand(), now in a_time()) {
+    fn what_is_in_hand_is_saved_before_anything_else_is_done((seen, now) in a_moment(), hand in a_token_in_hand()) {
         let seen = Observed { hand, ..seen };
         let planned = plan(&seen, now);
         if !can_save(&seen) {
@@ -66,7 +66,7 @@ proptest! {
 
     /// Conflicts, refusals, further looks, replies of any kind.
     #[test]
-    fn a_token_in_hand_stays_until_a_record_has_it(seen in an_observed(), hand in a_token_in_hand(), look in a_look(), denied in 0..3_usize) {
+    fn a_token_in_hand_stays_until_a_record_has_it((seen, _) in a_moment(), hand in a_token_in_hand(), look in a_look(), denied in 0..3_usize) {
         let seen = Observed { hand, ..seen };
         let target = Sight::Target(name("any"), Target::Absent);
         let refused = [Refused::Target, Refused::Ledger, Refused::Resource][denied];
@@ -92,7 +92,7 @@ proptest! {
 
     /// One save settles it, so that no pass saves for ever.
     #[test]
-    fn what_was_folded_is_in_hand_no_more_and_every_token_is_in_the_record(seen in an_observed(), hand in a_hand(), now in a_time()) {
+    fn what_was_folded_is_in_hand_no_more_and_every_token_is_in_the_record((seen, now) in a_moment(), hand in a_hand()) {
         let seen = Observed { hand, ..seen };
         if !matches!(seen.ledger, Ledger::Here { .. }) {
             return Ok(());
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn no_other_change_takes_a_token_out(seen in an_observed(), now in a_time()) {
+    fn no_other_change_takes_a_token_out((seen, now) in a_moment()) {
         let Plan::Act(Act::SaveLedger(change)) = plan(&seen, now) else { return Ok(()) };
         let is_fold = matches!(change, Change::Fold { .. });
         let saved = revised(&seen, &change);
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn acts_keep_to_the_rules(seen in an_observed(), now in a_time()) {
+    fn acts_keep_to_the_rules((seen, now) in a_moment()) {
         let Plan::Act(act) = plan(&seen, now) else { return Ok(()) };
         let record = seen.record();
         let here = |under| seen.targets.get(under);
@@ -172,6 +172,9 @@ proptest! {
             }
             _ => {}
         }
+        if act.is_call() && act != Act::Revoke(Which::InHand) {
+            prop_assert!(!seen.spent.answered_since_look, "one look covers one call");
+        }
         if !matches!(act, Act::Look) {
             let is_own_intent = matches!(act, Act::SaveLedger(Change::Withdraw | Change::Clear));
             prop_assert!(seen.claim() != Claim::Elsewhere || !seen.hand.is_empty() || is_own_intent, "{act:?}");
@@ -179,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_rests_comes_back_in_the_future_or_at_once(seen in an_observed(), now in a_time()) {
+    fn whoever_rests_comes_back_in_the_future_or_at_once((seen, now) in a_moment()) {
         if let Plan::Rest(rest) = plan(&seen, now) && let Until::At(time) = rest.until {
             prop_assert!(time >= now);
         }

@@ -1,0 +1,190 @@
+//! A resource that is not there any more, and one whose operator is being taken away.
+
+use jiff::SignedDuration;
+
+use super::{
+    builders::CredentialExt,
+    fixtures::{at, credential, minutes, name, ours, record, seconds, unavailable},
+    leaving::deleted,
+    story::Story,
+};
+use crate::planner::{Denied, Owner, Record, Refused, Resource};
+
+/// Gone for any reason; what is left is the ledger.
+fn gone(absent: Resource) -> Story {
+    let mut story = Story::of(credential()).with(record().live(1, "10:00"));
+    story.credential = None;
+    story.absent = absent;
+    story.at("10:10");
+    story
+}
+
+#[test]
+fn a_404_alone_proves_nothing() {
+    let mut story = gone(Resource::NotFound { proven: false });
+    assert_eq!(story.pass(), ["Look", "Rest until 10:15:00"]);
+}
+
+#[test]
+fn a_404_about_a_ledger_that_nothing_hangs_on_is_enough() {
+    let not_found = |claimed| {
+        let mut story = gone(Resource::NotFound { proven: false });
+        story.save(|it| it.edited(|it| (it.live, it.claimed) = (None, claimed)));
+        story
+    };
+    let mut story = not_found(false);
+    story.secrets.clear();
+    assert_eq!(story.pass(), ["Look", "DeleteLedger", "Rest for ever"]);
+    assert_eq!(not_found(true).pass(), ["Look", "Rest until 10:15:00"], "it was claimed");
+    assert_eq!(not_found(false).pass(), ["Look", "Rest until 10:15:00"], "there is a target, restored perhaps");
+}
+
+#[test]
+fn a_404_about_a_closed_record_is_enough() {
+    let mut story = gone(Resource::NotFound { proven: false });
+    story.save(Record::closed);
+    assert_eq!(story.pass(), ["Look", "DeleteTarget speech-token", "Look", "Revoke 1", "Save Fold", "DeleteLedger", "Rest for ever"]);
+}
+
+#[test]
+fn proven_gone_its_tokens_are_revoked() {
+    let mut story = gone(Resource::NotFound { proven: true });
+    assert_eq!(story.pass(), ["Look", "DeleteTarget speech-token", "Look", "Revoke 1", "Save Fold", "DeleteLedger", "Rest for ever"]);
+}
+
+#[test]
+fn nothing_at_all_is_forgotten() {
+    let mut story = Story::of(credential());
+    story.credential = None;
+    assert_eq!(story.pass(), ["Look", "Rest for ever"]);
+    story.absent = Resource::Replaced;
+    assert_eq!(story.pass(), ["Look", "Rest for ever"]);
+}
+
+/// The pods of the successor read the old target until it has a token of its own.
+#[test]
+fn replaced_its_line_lives_until_nobody_reads_its_token() {
+    let mut story = gone(Resource::Replaced);
+    story.secrets.insert(name("speech-token"), ours(Owner::None));
+    assert_eq!(story.pass(), ["Look", "Rest until 11:00:00"]);
+    story.secrets.insert(name("speech-token"), ours(Owner::OtherUid));
+    assert_eq!(story.pass(), ["Look", "Look", "Revoke 1", "Save Fold", "DeleteLedger", "Rest for ever"]);
+}
+
+#[test]
+fn replaced_its_line_lives_no_longer_than_its_token() {
+    let mut story = gone(Resource::Replaced);
+    story.secrets.insert(name("speech-token"), ours(Owner::None));
+    assert_eq!(story.at("11:00").pass(), ["Look", "Look", "Revoke 1", "Save Fold", "Rest until woken"]);
+    assert!(story.secrets.contains_key(&name("speech-token")), "it is the successor's");
+    // Until that has it, no other ledger lists the name.
+    story.secrets.insert(name("speech-token"), ours(Owner::OtherUid));
+    assert_eq!(story.at("11:10").pass(), ["Look", "DeleteLedger", "Rest for ever"]);
+}
+
+/// Nobody collects what has no owner: it is tried again, and the ledger knows of it until then.
+#[test]
+fn a_target_without_an_owner_that_cannot_be_deleted_keeps_the_ledger() {
+    let mut story = gone(Resource::NotFound { proven: true });
+    story.secrets.insert(name("speech-token"), ours(Owner::None));
+    story.deny(Refused::Target, Denied::Forbidden);
+    assert_eq!(story.pass(), ["Look", "DeleteTarget speech-token", "Look", "Revoke 1", "Save Fold", "Rest until 10:15:00"]);
+    story.denied.clear();
+    assert_eq!(story.at("10:15").pass(), ["Look", "DeleteTarget speech-token", "DeleteLedger", "Rest for ever"]);
+}
+
+#[test]
+fn replaced_what_is_its_own_goes_and_what_is_superseded_is_revoked_at_once() {
+    let mut story = gone(Resource::Replaced);
+    story.save(|it| it.retiring(2, "10:50"));
+    let acts = story.pass();
+    assert_eq!(acts, ["Look", "DeleteTarget speech-token", "Look", "Revoke 2", "Save Fold", "Rest until now"]);
+    assert_eq!(story.pass(), ["Look", "Look", "Revoke 1", "Save Fold", "DeleteLedger", "Rest for ever"]);
+}
+
+/// Nobody waits any more: the pauses grow to an hour.
+#[test]
+fn in_the_background_revocation_goes_on_for_ever() {
+    let mut story = gone(Resource::NotFound { proven: true });
+    story.save(|it| it.edited(|it| it.live = None).closed().retiring(1, "10:00"));
+    story.fails(std::iter::repeat_n(unavailable(), 100));
+    let mut pauses = Vec::new();
+    for _ in 0..60 {
+        let before = story.now;
+        story.pass_on_or_now();
+        pauses.push(story.now.duration_since(before));
+    }
+    assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]), "{pauses:?}");
+    assert_eq!(pauses.last().map(SignedDuration::as_secs), Some(3600));
+}
+
+#[test]
+fn draining_every_resource_is_treated_as_deleted() {
+    let mut story = Story::of(credential().claimed()).with(record().live(1, "10:00"));
+    story.policy.draining = Some(at("10:05"));
+    assert_eq!(
+        story.pass(),
+        [
+            "Look",
+            "DeleteTarget speech-token",
+            "Look",
+            "Revoke 1",
+            "Save Fold",
+            "Release",
+            "DeleteLedger",
+            "Rest Reconciling: Revoking until 10:05:00",
+        ]
+    );
+    assert!(story.credential.is_some(), "the resource stays");
+}
+
+#[test]
+fn draining_ends_at_its_deadline_with_what_is_left_in_the_ledger() {
+    let mut story = Story::of(credential().claimed()).with(record().live(1, "10:00"));
+    story.policy.draining = Some(at("10:05"));
+    story.fails([unavailable(), unavailable()]);
+    story.pass();
+    let acts = story.at("10:05").pass();
+    assert_eq!(acts, ["Look", "Save Close", "Release", "Look", "Revoke 1", "Save Fold", "Rest Reconciling: Revoking until 10:06:15"]);
+    assert_eq!(story.record().retiring.len(), 1);
+}
+
+#[test]
+fn draining_does_not_lengthen_a_deadline() {
+    let mut story = deleted("10:10");
+    story.policy.draining = Some(at("10:10") + minutes(60));
+    story.fails([unavailable()]);
+    story.pass();
+    assert_eq!(story.at("10:15").pass()[1..3], ["Save Close", "Release"]);
+    let mut story = deleted("10:10");
+    story.policy.draining = Some(at("10:10") + seconds(7));
+    story.fails([unavailable()]);
+    story.pass();
+    assert_eq!(story.at("10:10:07").pass()[1..3], ["Save Close", "Release"]);
+}
+
+/// `helm uninstall` that failed halfway, and an operator that starts again.
+#[test]
+fn a_drain_that_was_broken_off_is_carried_out_and_then_begun_anew() {
+    let mut story = Story::of(credential().claimed()).with(record().closed().edited(|it| it.suspects.lost = 1).retiring(1, "10:00"));
+    assert_eq!(
+        story.at("10:10").pass(),
+        ["Look", "Revoke 1", "Save Fold", "Release", "Tell SuspectedLost", "DeleteLedger", "Rest Reconciling: Issuing until now"]
+    );
+    let acts = story.pass();
+    assert_eq!(acts[1..5], ["TryTarget speech-token", "Save Intend First", "Claim", "Issue"]);
+}
+
+#[test]
+fn a_drain_that_was_broken_off_is_not_tried_again_and_again_when_the_finalizer_cannot_go() {
+    let mut story = Story::of(credential().claimed()).with(record().closed());
+    story.deny(Refused::Resource, Denied::Forbidden);
+    assert_eq!(story.at("10:10").pass(), ["Look", "Release", "Rest Stalled: PermissionDenied until 10:15:00"]);
+}
+
+#[test]
+fn a_drain_that_was_broken_off_waits_for_revocations_that_fail() {
+    let mut story = Story::of(credential().claimed()).with(record().closed().retiring(1, "10:00"));
+    story.fails([unavailable()]);
+    assert_eq!(story.at("10:10").pass(), ["Look", "Revoke 1", "Save Fold", "Rest Reconciling: RevocationBacklog until 10:12:30"]);
+}
