@@ -1,4 +1,18 @@
-//! The invariants of DESIGN section 9, and what DESIGN accepts of each.
+//! The invariants. Each is held against every state, or against the step that may break it:
+//!
+//! * I1: each refresh token that lives is in a record, in the hand of a running pass, or covered by a suspect or an intent
+//! * I2: one cause has one issue, unless something was lost in between
+//! * I3: a target never gets a token older than one that it had, nor one whose line we have revoked, and no line is revoked that pods read
+//! * I4: what is somebody else's is not touched
+//! * I5: a finalizer implies a ledger
+//! * I6: what the status calls Ready is: the target holds a valid token
+//! * I7: no ledger is counted as lost that nobody deleted
+//! * I8: each target of ours is listed in a ledger, or collected with its owner
+//! * I9: only a token that was saved is delivered
+//! * I10: no pass ends and leaves an intent that it has not sent
+//! * I11: before the deadline the finalizer goes only from a record that takes no tokens any more
+//!
+//! What is accepted of each is said where it is checked.
 
 use crate::{
     sight::{ResourceSight, Seen, is_token},

@@ -172,8 +172,7 @@ impl Model {
 
     fn issue(&mut self, state: &mut State, replica: usize, pass: &Pass, outcome: Outcome) -> Result<(u8, u8), Failure> {
         let Some(Credentials { pair, .. }) = sent_pair(pass) else { unreachable!("an issue needs a pair") };
-        let unprocessed = fails_before(outcome);
-        if let Some(failure) = unprocessed {
+        if let Some(failure) = fails_before(outcome) {
             return Err(failure);
         }
         if pair == BAD_PAIR {
