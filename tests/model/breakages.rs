@@ -1,4 +1,4 @@
-//! Each rule of DESIGN section 3, broken: the model has to find out, or it proves nothing of the rule.
+//! Each rule of `ARCHITECTURE.md`, broken: the model has to find out, or it proves nothing of the rule.
 //!
 //! A rule of the planner is broken by a wrapper around the production functions, a rule of the shell by a switch of the model's world.
 

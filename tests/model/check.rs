@@ -1,4 +1,18 @@
-//! The invariants of DESIGN section 9, and what DESIGN accepts of each.
+//! The invariants. Each is held against every state, or against the step that may break it:
+//!
+//! * I1: each refresh token that lives is in a record, in the hand of a running pass, or covered by a suspect or an intent
+//! * I2: one cause has one issue, unless something was lost in between
+//! * I3: a target never gets a token older than one that it had, nor one whose line we have revoked, and no line is revoked that pods read
+//! * I4: what is somebody else's is not touched
+//! * I5: a finalizer implies a ledger
+//! * I6: what the status calls Ready is: the target holds a valid token
+//! * I7: no ledger is counted as lost that nobody deleted
+//! * I8: each target of ours is listed in a ledger, or collected with its owner
+//! * I9: only a token that was saved is delivered
+//! * I10: no pass ends and leaves an intent that it has not sent
+//! * I11: before the deadline the finalizer goes only from a record that takes no tokens any more
+//!
+//! What is accepted of each is said where it is checked.
 
 use crate::{
     sight::{ResourceSight, Seen, is_token},
@@ -57,8 +71,9 @@ impl Model {
         let deadline = resource.deleted_at.map(|time| time + self.brain.codec.deadline());
         let is_over = deadline.into_iter().chain(state.world.drain_until).any(|time| time <= 0);
         let record = state.world.ledgers[usize::from(uid)];
-        // After a drain two may begin anew, and the second takes the finalizer of the first off.
-        let is_anew = state.world.tally.was_drained;
+        // After a drain two may begin anew, and the second takes the finalizer of the first off. And a ledger that was deleted by hand is created
+        // anew by a POST, which has no precondition.
+        let is_anew = state.world.tally.was_drained || state.world.tally.was_missed[usize::from(uid)];
         if resource.held == Held::Claimed && !is_over && !is_anew && record.is_some_and(|record| !record.closed) {
             self.violated("I11", "the finalizer goes before the deadline, and the ledger may take tokens still");
         }

@@ -48,7 +48,7 @@ fn due_times(model: &Model, state: &State) -> Vec<Time> {
 }
 
 /// Time passes for everybody. What a pass has planned and not yet sent it plans anew: between the check of the look's age and the sending there is
-/// no time in the model (DESIGN section 4, *accepted*).
+/// no time in the model. (A replica that freezes for a minute just there costs one more token at most, and that is accepted.)
 pub(crate) fn pass_time(model: &mut Model, state: &mut State, seconds: Time) {
     walk::pass_time(state, seconds);
     for replica in 0..REPLICAS {

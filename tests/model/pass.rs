@@ -1,4 +1,4 @@
-//! The pass loop of DESIGN section 4, one read or one act a step.
+//! The pass loop of the controller (`pass.rs` and `look.rs` there), one read or one act a step.
 
 use revoiceit_operator::planner::Refused;
 

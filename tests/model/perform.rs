@@ -172,8 +172,7 @@ impl Model {
 
     fn issue(&mut self, state: &mut State, replica: usize, pass: &Pass, outcome: Outcome) -> Result<(u8, u8), Failure> {
         let Some(Credentials { pair, .. }) = sent_pair(pass) else { unreachable!("an issue needs a pair") };
-        let unprocessed = fails_before(outcome);
-        if let Some(failure) = unprocessed {
+        if let Some(failure) = fails_before(outcome) {
             return Err(failure);
         }
         if pair == BAD_PAIR {
@@ -242,7 +241,8 @@ impl Model {
         }
         // A successor that came since the pass looked may read what was left to it, and whoever deletes cannot know.
         let is_known = pass.seen.resource == ResourceSight::Replaced;
-        if is_known || state.world.resource.is_none_or(|resource| resource.uid == pass.uid) {
+        let is_first = !state.world.refresh_tokens[usize::from(token)].revoked_by_us;
+        if is_first && (is_known || state.world.resource.is_none_or(|resource| resource.uid == pass.uid)) {
             self.check_revocation(state, token);
         }
         let token = &mut state.world.refresh_tokens[usize::from(token)];

@@ -128,13 +128,13 @@ mod at_night {
             .time(1)
             .edits(1, &ALL)
             .faults(1, ANY)
-            .holds("fresh, any edit", 1_000_000);
+            .holds("fresh, any edit", 6_634_000);
     }
 
     #[test]
     #[ignore = "minutes"]
     fn any_two_edits_and_time() {
-        Scenario::new(Start::Live).time(1).edits(2, &ALL).holds("any two edits", 2_170_000);
+        Scenario::new(Start::Live).time(1).edits(2, &ALL).holds("any two edits", 2_264_000);
     }
 
     #[test]

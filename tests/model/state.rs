@@ -29,7 +29,7 @@ pub(crate) struct Budget {
     pub(crate) kills: u8,
 }
 
-/// An invariant of DESIGN section 9 that does not hold.
+/// An invariant that does not hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
     pub(crate) invariant: &'static str,

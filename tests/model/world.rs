@@ -92,7 +92,7 @@ pub(crate) enum Target {
 pub(crate) struct RefreshToken {
     pub(crate) is_alive: bool,
     pub(crate) revoked_by_us: bool,
-    /// Lost in a way that DESIGN accepts: with a ledger that somebody deleted, or in the first rotation ever.
+    /// Lost in a way that is accepted: with a ledger that somebody deleted, or in the first rotation ever.
     pub(crate) is_excused: bool,
 }
 
