@@ -16,6 +16,7 @@ use crate::{
     runtime::{
         admin::{Admin, Liveness, Readiness, Told},
         client::{Cluster, Purpose, install_tls_provider},
+        clock,
         describe::describe,
         identity,
         leader::{Elector, Leadership, NamedLease},
@@ -81,6 +82,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
         client: calls.clone(),
         auth,
         place: place.clone(),
+        clock: clock::now,
         policy: Arc::new(policy),
         gate: Gate::new(Limits { qps: args.api_qps, burst: args.api_burst, in_flight: args.api_in_flight }),
         watched,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
@@ -21,6 +22,8 @@ pub struct Context<A: Auth> {
     pub auth: A,
     /// Where the operator runs.
     pub place: Arc<Place>,
+    /// The wall clock; a simulation has its own.
+    pub clock: fn() -> Timestamp,
     /// How long things take.
     pub policy: Arc<Policy>,
     /// All calls to Revoiceit go through it.
@@ -40,6 +43,11 @@ pub struct Context<A: Auth> {
 }
 
 impl<A: Auth> Context<A> {
+    /// The time by the wall clock.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
     /// Secrets of a tenant's namespace, or the ledgers.
     pub(super) fn secrets(&self, namespace: &str) -> Api<Tolerant<Secret>> {
         Api::namespaced(self.client.clone(), namespace)

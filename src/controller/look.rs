@@ -24,7 +24,6 @@ use crate::{
     api::names,
     planner::{self, Claim, Ledger, Look, Name, Observed, Resource, Source, Target, Version},
     revoiceit::Auth,
-    runtime::clock,
 };
 
 /// The resource from the cache, ledger and targets by GET: enough to rest on, not to act on. `None` where the cache does not have it as a
@@ -61,7 +60,7 @@ pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Lo
     }
     let finalizer_seen = seen.finalizer_seen || seen.claim() == Claim::Ours;
     loop {
-        let began_at = clock::now();
+        let began_at = cx.now();
         let mut targets = BTreeMap::new();
         for name in wanted_names.clone() {
             read_target(cx, seen, name, &mut targets).await?;
@@ -101,7 +100,7 @@ async fn read_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: Name, targ
     let writer = read.as_ref().and_then(|secret| secret.last_writer()).filter(|writer| *writer != names::OPERATOR).map(str::to_owned);
     let target = read.map_or(Target::Absent, |secret| classify::target(secret, &seen.id));
     if let (Target::Ours { .. }, Some(writer)) = (&target, writer) {
-        cx.repairs.written_by(&seen.id.uid, &writer, clock::now());
+        cx.repairs.written_by(&seen.id.uid, &writer, cx.now());
     }
     targets.insert(name, target);
     Ok(())
@@ -140,7 +139,7 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Reso
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) && cx.watched.resource(uid).is_some() => {
             return Ok(found_resource(cx, Resource::NotFound { proven: false }, uid));
         }
-        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, clock::now(), &cx.policy),
+        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, cx.now(), &cx.policy),
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(Error::NotServed),
         Err(error) => return Err(Error::ReadResource(error.into())),
     };

@@ -20,10 +20,7 @@ use crate::{
         Until, fold, plan,
     },
     revoiceit::{Auth, Revoked},
-    runtime::{
-        clock,
-        metrics::{IssueCause, Revocation},
-    },
+    runtime::metrics::{IssueCause, Revocation},
 };
 
 /// First pause when the API server cannot be reached while something is in hand; doubles up to [`HOLD_MAX`].
@@ -51,8 +48,8 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
     // Until when an intent counts that may have been saved although no reply said so: to the next pass it would look like a crash.
     let mut in_doubt: Option<Timestamp> = None;
     loop {
-        let now = clock::now();
-        if stop.is_cancelled() && seen.spent.calls == 0 && !holds_on(&seen) {
+        let now = cx.now();
+        if stop.is_cancelled() && seen.spent.calls == 0 && !holds_on(&seen, now) {
             return Ok(Until::At(now));
         }
         let act = match plan(&seen, now) {
@@ -67,7 +64,7 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
             Some(lane) if permit.as_ref().is_none_or(|(_, held)| *held != lane) => {
                 drop(permit.take());
                 let deadline = planner::deadline(&seen, &act, now);
-                let may_stop = !holds_on(&seen);
+                let may_stop = !holds_on(&seen, now);
                 seen = seen.without_sights();
                 permit = slot.parked(wait(cx, deadline, lane, may_stop.then_some(stop))).await.map(|granted| (granted, lane));
                 if permit.is_none() {
@@ -90,7 +87,7 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
         };
         let came = match came {
             Ok(came) => came,
-            Err(error) if holds_on(&seen) || in_doubt.is_some_and(|until| until > clock::now()) => {
+            Err(error) if holds_on(&seen, cx.now()) || in_doubt.is_some_and(|until| until > cx.now()) => {
                 tracing::warn!(error = %error.told(), "the pass goes on, or what it has in hand or in the ledger would be lost");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(HOLD_MAX);
@@ -119,8 +116,8 @@ fn stamp() -> Stamp {
 }
 
 /// Ending now would lose something, or let it look lost.
-fn holds_on(seen: &Observed) -> bool {
-    !seen.hand.is_empty() || seen.my_intent().is_some_and(|intent| intent.until > clock::now())
+fn holds_on(seen: &Observed, now: Timestamp) -> bool {
+    !seen.hand.is_empty() || seen.my_intent().is_some_and(|intent| intent.until > now)
 }
 
 fn with(seen: Observed, look: Look) -> Observed {
@@ -164,7 +161,7 @@ fn measure<A: Auth>(cx: &Context<A>, act: &Act, came: &Came, seen: &Observed, en
         }),
         (Act::WriteTarget(_), Came::Saw(_)) if seen.spent.calls > 0 => {
             if let Some(ends_at) = ends_at {
-                cx.metrics.token_replaced(ends_at.duration_since(clock::now()).as_secs_f64());
+                cx.metrics.token_replaced(ends_at.duration_since(cx.now()).as_secs_f64());
             }
         }
         (Act::SaveLedger(_), Came::Saw(Sight::Ledger(Ledger::Here { record, .. }))) => {

@@ -20,7 +20,6 @@ use crate::{
     api::names,
     planner::{self, Act, Answer, Came, Change, Desired, Ledger, Name, Observed, Refused, Resource, Sight, Source, Target, Version, Which},
     revoiceit::{Auth, Failure, RefreshToken},
-    runtime::clock,
 };
 
 /// What came of the act. A write whose answer was lost, or that another was faster than, is [`Came::Changed`]: only a look can tell what there
@@ -37,7 +36,7 @@ pub(super) async fn perform<A: Auth>(cx: &Context<A>, act: &Act, seen: &Observed
         Act::Release => release(cx, seen).await,
         Act::Issue { until } => {
             let Source::Found { pair, .. } = &seen.source else { return Ok(Came::Changed) };
-            let sent_at = clock::now();
+            let sent_at = cx.now();
             // A token that came later than everybody waits for would be taken for lost already.
             let outcome = if *until < sent_at { Err(Failure::NotSent) } else { cx.auth.issue(pair).await };
             pause_on_request(cx, outcome.as_ref().err());
@@ -45,14 +44,14 @@ pub(super) async fn perform<A: Auth>(cx: &Context<A>, act: &Act, seen: &Observed
         }
         Act::Refresh { revision } => {
             let Some(live) = seen.record().and_then(|record| record.live.as_ref()) else { return Ok(Came::Changed) };
-            let sent_at = clock::now();
+            let sent_at = cx.now();
             let outcome = cx.auth.refresh(&live.refresh).await;
             pause_on_request(cx, outcome.as_ref().err());
             Ok(Came::Answered { sent_at, answer: Answer::Refresh(*revision, outcome) })
         }
         Act::Revoke(which) => {
             let Some(token) = token(seen, *which) else { return Ok(Came::Changed) };
-            let sent_at = clock::now();
+            let sent_at = cx.now();
             let outcome = cx.auth.revoke(token).await;
             pause_on_request(cx, outcome.as_ref().err());
             Ok(Came::Answered { sent_at, answer: Answer::Revoke(*which, outcome) })
@@ -135,7 +134,7 @@ async fn write_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: &Name) ->
             // Who deletes it again and again is answered as who edits it.
             if !is_new_token
                 && !matches!(target, Target::Foreign { .. })
-                && let Some(writer) = cx.repairs.repaired(&seen.id.uid, clock::now())
+                && let Some(writer) = cx.repairs.repaired(&seen.id.uid, cx.now())
             {
                 tracing::warn!(secret = %name, writer, "somebody else wrote the target last: it is made again what it should be");
             }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     planner::{ResourceId, Until},
     revoiceit::Auth,
-    runtime::{admin::Pulse, clock, leader::Leadership, metrics::PassResult},
+    runtime::{admin::Pulse, leader::Leadership, metrics::PassResult},
 };
 
 /// How often due times are looked at. A machine that slept is late by this.
@@ -55,14 +55,14 @@ pub async fn serve<A: Auth>(
     let mut passes = Passes::default();
     let mut sweeps = tokio::spawn(sweep_on_and_on(cx.clone(), stop.clone()));
     for id in cx.watched.ids() {
-        queue.wake(&id, Happened::Other, clock::now());
+        queue.wake(&id, Happened::Other, cx.now());
     }
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !stop.is_cancelled() {
         pulse.beat();
         // A place is taken only for a pass that is due: those that were parked wait for one, too.
-        let is_due = queue.is_due(clock::now());
+        let is_due = queue.is_due(cx.now());
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
@@ -73,10 +73,10 @@ pub async fn serve<A: Auth>(
             // An event may have overtaken the reply to the write that caused it, and be heard only after the pass that wrote has ended.
             Some((id, happened)) = wakes.recv() => {
                 if !matches!(&happened, Happened::Written(version) if cx.watched.is_own(version)) {
-                    queue.wake(&id, happened, clock::now());
+                    queue.wake(&id, happened, cx.now());
                 }
             }
-            slot = slots.take(), if is_due => if let Some(id) = queue.next(clock::now()) {
+            slot = slots.take(), if is_due => if let Some(id) = queue.next(cx.now()) {
                 passes.begin(cx.clone(), id, slot, stop.clone());
             },
             _ = tick.tick() => {}
@@ -154,7 +154,7 @@ impl Passes {
     }
 
     fn end<A: Auth>(&mut self, cx: &Context<A>, queue: &mut Queue, ended: Result<(Id, Ended), JoinError>) {
-        let now = clock::now();
+        let now = cx.now();
         match ended {
             Ok((task, (id, outcome, took))) => {
                 self.of.remove(&task);
