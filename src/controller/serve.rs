@@ -7,7 +7,7 @@ use tokio::{
     task::{Id, JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument;
 
 use super::{
@@ -53,7 +53,7 @@ pub async fn serve<A: Auth>(
     let slots = Slots::new(concurrency);
     let mut queue = Queue::default();
     let mut passes = Passes::default();
-    let mut sweeps = tokio::spawn(sweep_on_and_on(cx.clone(), stop.clone()));
+    let mut sweeps = AbortOnDropHandle::new(tokio::spawn(sweep_on_and_on(cx.clone(), stop.clone())));
     for id in cx.watched.ids() {
         queue.wake(&id, Happened::Other, cx.now());
     }
@@ -87,7 +87,6 @@ pub async fn serve<A: Auth>(
         pulse.beat();
         passes.end(&cx, &mut queue, ended);
     }
-    sweeps.abort();
 }
 
 /// Until this process leads, what the watches say has been taken in by them, and there is nothing more to do. `false`: it is told to stop.

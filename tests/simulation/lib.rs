@@ -1,0 +1,26 @@
+//! The operator's own controller - watches, queue, gate, passes, election - in simulated time, through long random histories.
+//!
+//! One thread, tokio's paused clock, an API server and a Revoiceit in memory: a day takes about a second, and a history with the same seed is the
+//! same history. Every request can be late, refused, or lose its answer after it was done; processes die, machines sleep, clocks are wrong.
+//!
+//! ```text
+//! cargo test -p revoiceit-simulation                                    some hundred histories
+//! cargo test -p revoiceit-simulation -- --ignored at_night --nocapture  ten thousand
+//! SEED=7 cargo test -p revoiceit-simulation one_history -- --ignored --nocapture
+//! ```
+//!
+//! * what there is: [`objects`] and [`server`] (the API server), [`revoiceit`], [`replica`] (the operator), [`link`] (what is between them), [`clock`]
+//! * what happens: [`history`]
+//! * what must hold: [`witness`] (of each change), [`history`] (in the end)
+
+#![cfg(test)]
+
+mod clock;
+mod histories;
+mod history;
+mod link;
+mod objects;
+mod replica;
+mod revoiceit;
+mod server;
+mod witness;

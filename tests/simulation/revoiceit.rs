@@ -1,0 +1,230 @@
+//! Revoiceit: every token that it handed out and what became of it, and everything that can happen to a call.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use revoiceit_operator::revoiceit::{AccessToken, Auth, ClientCredentials, Failure, Issued, RefreshToken, Refreshed, Revoked};
+
+use crate::clock;
+
+/// How long an access token is valid.
+pub(crate) const LIFETIME: SignedDuration = SignedDuration::from_hours(1);
+/// How long the operator waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Cheap to clone; all clones are one Revoiceit.
+#[derive(Clone, Default)]
+pub(crate) struct Revoiceit(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    pub(crate) weather: Weather,
+    pub(crate) rotates: bool,
+    /// The secret of each client.
+    pub(crate) secrets: HashMap<String, String>,
+    pub(crate) refresh: Vec<Refresh>,
+    pub(crate) access: Vec<Access>,
+    /// Issues that were processed, by client.
+    pub(crate) issues: HashMap<String, u32>,
+    /// Calls that may have made a refresh token and brought none, by client.
+    pub(crate) lost: HashMap<String, u32>,
+}
+
+/// How it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Weather {
+    #[default]
+    Fair,
+    /// Some calls fail, in all ways.
+    Foul,
+    /// It answers that it cannot.
+    Overloaded,
+    /// Nobody is there.
+    Away,
+}
+
+pub(crate) struct Refresh {
+    pub(crate) client: String,
+    pub(crate) is_live: bool,
+    pub(crate) is_revoked: bool,
+}
+
+pub(crate) struct Access {
+    pub(crate) client: String,
+    /// The refresh token of its line, by number.
+    pub(crate) refresh: usize,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// What is asked.
+#[derive(Clone)]
+enum Call {
+    Issue { client: String, secret: String },
+    Refresh(String),
+    Revoke(String),
+}
+
+enum Done {
+    Issued { access: String, refresh: String },
+    Refreshed { access: String, rotated: Option<String> },
+    Revoked(Revoked),
+    Rejected,
+}
+
+impl Revoiceit {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn call(&self, call: Call) -> Result<Done, Failure> {
+        let weather = self.lock().weather;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(5..300))).await;
+        let chance = |percent: u8| weather == Weather::Foul && fastrand::u8(..100) < percent;
+        if weather == Weather::Away || chance(10) {
+            return Err(Failure::NotSent);
+        }
+        if weather == Weather::Overloaded || chance(10) {
+            let retry_after = fastrand::bool().then(|| Duration::from_secs(fastrand::u64(1..120)));
+            return Err(Failure::Unavailable { retry_after });
+        }
+        if chance(5) {
+            tokio::time::sleep(TIMEOUT).await;
+            return self.lost(&call);
+        }
+        // It does its work, whether or not the one who asked is still there.
+        let revoiceit = self.clone();
+        let asked = call.clone();
+        let answer = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(5..300))).await;
+            revoiceit.lock().process(asked)
+        });
+        let done = answer.await.expect("it does not panic");
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(5..300))).await;
+        if chance(5) {
+            return self.lost(&call);
+        }
+        if chance(3) {
+            return self.garbled(&call, done);
+        }
+        Ok(done)
+    }
+
+    fn lost<T>(&self, call: &Call) -> Result<T, Failure> {
+        self.lock().count_lost(call);
+        Err(Failure::Lost)
+    }
+
+    fn garbled<T>(&self, call: &Call, done: Done) -> Result<T, Failure> {
+        let refresh = match done {
+            Done::Rejected | Done::Revoked(_) => return Err(Failure::Unavailable { retry_after: None }),
+            Done::Issued { refresh, .. } => fastrand::bool().then_some(refresh),
+            Done::Refreshed { rotated, .. } => rotated.filter(|_| fastrand::bool()),
+        };
+        if refresh.is_none() {
+            self.lock().count_lost(call);
+        }
+        Err(Failure::Malformed { refresh: refresh.map(RefreshToken::new) })
+    }
+}
+
+impl Inner {
+    fn process(&mut self, call: Call) -> Done {
+        match call {
+            Call::Issue { client, secret } if self.secrets.get(&client) == Some(&secret) => {
+                *self.issues.entry(client.clone()).or_default() += 1;
+                let refresh = self.hand_out_refresh(&client);
+                Done::Issued { access: self.hand_out_access(&client, refresh), refresh: format!("r-{refresh}") }
+            }
+            Call::Issue { .. } => Done::Rejected,
+            Call::Refresh(token) => match number(&token).filter(|number| self.refresh[*number].is_live) {
+                None => Done::Rejected,
+                Some(old) => {
+                    let client = self.refresh[old].client.clone();
+                    let new = self.rotates.then(|| self.hand_out_refresh(&client));
+                    if new.is_some() {
+                        self.refresh[old].is_live = false;
+                    }
+                    let access = self.hand_out_access(&client, new.unwrap_or(old));
+                    Done::Refreshed { access, rotated: new.map(|new| format!("r-{new}")) }
+                }
+            },
+            Call::Revoke(token) => match number(&token).filter(|number| self.refresh[*number].is_live) {
+                None => Done::Revoked(Revoked::Unknown),
+                Some(number) => {
+                    let token = &mut self.refresh[number];
+                    (token.is_live, token.is_revoked) = (false, true);
+                    Done::Revoked(Revoked::Confirmed)
+                }
+            },
+        }
+    }
+
+    fn hand_out_refresh(&mut self, client: &str) -> usize {
+        self.refresh.push(Refresh { client: client.to_owned(), is_live: true, is_revoked: false });
+        self.refresh.len() - 1
+    }
+
+    fn hand_out_access(&mut self, client: &str, refresh: usize) -> String {
+        self.access.push(Access { client: client.to_owned(), refresh, expires_at: clock::truth() + LIFETIME });
+        format!("a-{}", self.access.len() - 1)
+    }
+
+    fn count_lost(&mut self, call: &Call) {
+        let client = match call {
+            Call::Issue { client, .. } => client.clone(),
+            Call::Refresh(token) if self.rotates => number(token).map(|number| self.refresh[number].client.clone()).unwrap_or_default(),
+            Call::Refresh(_) | Call::Revoke(_) => return,
+        };
+        *self.lost.entry(client).or_default() += 1;
+    }
+
+    /// One of the refresh tokens dies.
+    pub(crate) fn end_a_line(&mut self) {
+        let live: Vec<usize> = (0..self.refresh.len()).filter(|number| self.refresh[*number].is_live).collect();
+        if let Some(number) = fastrand::choice(live) {
+            self.refresh[number].is_live = false;
+        }
+    }
+
+    /// The access token with this text.
+    pub(crate) fn access(&self, token: &str) -> Option<&Access> {
+        self.access.get(number(token)?)
+    }
+}
+
+/// Tokens are `a-7` and `r-7`.
+pub(crate) fn number(token: &str) -> Option<usize> {
+    token.split_once('-')?.1.parse().ok()
+}
+
+impl Auth for Revoiceit {
+    async fn issue(&self, pair: &ClientCredentials) -> Result<Issued, Failure> {
+        let (client, secret) = (pair.client_id.expose().to_owned(), pair.client_secret.expose().to_owned());
+        match self.call(Call::Issue { client, secret }).await? {
+            Done::Issued { access, refresh } => {
+                Ok(Issued { access: AccessToken::new(access), refresh: RefreshToken::new(refresh), lifetime: None })
+            }
+            _ => Err(Failure::Rejected),
+        }
+    }
+
+    async fn refresh(&self, token: &RefreshToken) -> Result<Refreshed, Failure> {
+        match self.call(Call::Refresh(token.expose().to_owned())).await? {
+            Done::Refreshed { access, rotated } => {
+                Ok(Refreshed { access: AccessToken::new(access), rotated: rotated.map(RefreshToken::new), lifetime: None })
+            }
+            _ => Err(Failure::Rejected),
+        }
+    }
+
+    async fn revoke(&self, token: &RefreshToken) -> Result<Revoked, Failure> {
+        match self.call(Call::Revoke(token.expose().to_owned())).await? {
+            Done::Revoked(revoked) => Ok(revoked),
+            _ => Err(Failure::Rejected),
+        }
+    }
+}
