@@ -196,9 +196,17 @@ async fn each_way_for_a_refresh_to_fail_has_its_reason_beside_a_valid_token_and_
     let cases: Vec<Case> =
         on_refresh(&elsewhere.api_url()).into_iter().map(|(name, fault, reason, _)| (name, fault, reason, false)).collect();
     inject(&world, &cases, Call::Refresh)?;
+    // Where nobody knows whether refreshes rotate, the first that does may be lost: the next is rejected then.
+    for fault in [Fault::lost_answer().once(), Fault::status(401)] {
+        world.sandbox.inject(fault.on(Call::Refresh).client(world.client_of("doubted")))?;
+    }
+    world.own("doubted", json!({ "revocation": { "grace": "0s" } })).await?;
     for (name, ..) in &cases {
         world.own(name, json!({ "revocation": { "grace": "0s" } })).await?;
     }
+    fails(&world, "doubted", "RefreshRejected", "failedRefresh").await?;
+    assert_eq!(world.suspected_lost("doubted").await?, 1);
+    world.is_told("doubted", "Warning SuspectedLost").await?;
     fail(&world, &cases, "failedRefresh").await?;
     heal(&world, &cases).await?;
 
