@@ -140,9 +140,17 @@ async fn consent_is_to_one_resource_and_what_was_adopted_goes_with_it() -> Resul
 
 #[tokio::test]
 async fn a_resource_that_is_deleted_with_orphans_leaves_none() -> Result<()> {
-    let (world, operator, _) = ready().await?;
-    world.kubectl(&["delete", "rvc", "speech", "--cascade=orphan", "--timeout=60s"]).await?;
-    // The collector takes the owner reference off the target; it is ours by its annotation still.
+    let (world, first, _) = ready().await?;
+    // So that the collector comes first: it takes the owner reference off the target, which is ours by its annotation still.
+    first.stop().await?;
+    world.kubectl(&["delete", "rvc", "speech", "--cascade=orphan", "--wait=false"]).await?;
+    eventually("the target to be an orphan", GENEROUS, async || {
+        let owners = world.secrets().get("token").await?.owner_references().to_vec();
+        ensure!(owners.is_empty(), "it has {owners:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    let operator = world.operator(&["--policy-for-tests", &world.policy(&soon())?]).await?;
     world.gone("speech", "token").await?;
     assert_eq!((world.calls(), world.sandbox.truth().live().count()), ((1, 0, 1), 0));
     world.no_secret_is_told(&[&operator]).await
