@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use revoiceit_harness::wait::{GENEROUS, eventually};
 use revoiceit_operator::api::names;
-use revoiceit_sandbox::{Call, Fault, Kind, LineState, RefreshState, Rotation, TokenForm};
+use revoiceit_sandbox::{Call, Fault, Kind, Line, LineState, RefreshState, Rotation, TokenForm};
 use serde_json::json;
 
 use crate::{
@@ -67,52 +67,53 @@ async fn each_new_value_of_the_rotation_annotation_is_one_new_line() -> Result<(
 }
 
 #[tokio::test]
-async fn refresh_tokens_that_rotate_are_kept_and_those_that_they_replace_revoked() -> Result<()> {
-    for (rotation, replaced) in [(Rotation::OldDies, RefreshState::RotatedOut), (Rotation::OldLives, RefreshState::Revoked)] {
-        let world = World::with(|switches| {
-            short_lived(switches);
-            switches.rotation = rotation;
-        })
-        .await?;
-        world.credentials("client").await?;
-        let policy = world.policy(&json!({ "minLifetime": 1000, "minGrace": 200 }))?;
-        let operator = world.operator(&["--policy-for-tests", &policy]).await?;
-        let mark = world.cluster.audit_mark().await?;
-        world.speech(json!({ "revocation": { "grace": "0s" } })).await?;
-        let refreshed = world.sandbox.wait_for(GENEROUS, |sandbox| (sandbox.count(Call::Refresh, 0) >= 3).then_some(())).await;
-        refreshed.context("not refreshed three times")?;
-        world.sandbox.switch(|switches| switches.lifetime = Duration::from_secs(3600))?;
-        let tokens = eventually("only the last refresh token to be left", GENEROUS, async || {
-            let tokens = world.sandbox.truth().lines[0].refresh.clone();
-            let record = world.record("speech").await?;
-            ensure!(record["retiring"] == json!([]) && record["intent"].is_null(), "some are on their way out");
-            ensure!(record["live"]["refresh"] == json!(tokens.last().map(|token| token.token.as_str())), "it is not the last");
-            ensure!(world.sandbox.truth().live_refresh_tokens().count() == 1, "more than one lives");
-            Ok::<_, anyhow::Error>(tokens)
-        })
-        .await?;
-        world.at_rest().await?;
+async fn refresh_tokens_that_rotate_are_kept() -> Result<()> {
+    rotates(Rotation::OldDies, RefreshState::RotatedOut).await
+}
 
-        let (last, earlier) = tokens.split_last().context("no tokens")?;
-        assert_eq!(last.state, RefreshState::Live);
-        ensure!(earlier.iter().all(|token| token.state == replaced && token.uses == 1), "{rotation:?}");
-        assert_eq!(world.sandbox.count(Call::Issue, 0), 1, "{rotation:?}");
-        // From the second refresh on, each is written down before it is sent: one write of the ledger more.
-        let written = world.writes_since(mark).await?;
-        let between: Vec<&str> = written
-            .split(|write| write.contains("/token "))
-            .nth(2)
-            .context("no second refresh")?
-            .iter()
-            .map(|write| write.split('/').next().unwrap_or_default())
-            .collect();
-        let saved = between.iter().filter(|write| **write == format!("update secrets {}", world.system)).count();
-        ensure!(saved >= 2, "{between:?}");
-        assert_eq!(world.suspected_lost("speech").await?, 0);
-        world.nothing_is_forgotten().await?;
-        world.no_secret_is_told(&[&operator]).await?;
-    }
-    Ok(())
+#[tokio::test]
+async fn refresh_tokens_that_live_on_beside_their_successors_are_revoked() -> Result<()> {
+    rotates(Rotation::OldLives, RefreshState::Revoked).await
+}
+
+/// Three refreshes, each of which brings a new refresh token, and what becomes of the old ones.
+async fn rotates(rotation: Rotation, replaced: RefreshState) -> Result<()> {
+    let world = World::with(|switches| {
+        short_lived(switches);
+        switches.rotation = rotation;
+    })
+    .await?;
+    world.credentials("client").await?;
+    let policy = world.policy(&json!({ "minLifetime": 1000, "minGrace": 200 }))?;
+    let operator = world.operator(&["--policy-for-tests", &policy]).await?;
+    let mark = world.cluster.audit_mark().await?;
+    world.speech(json!({ "revocation": { "grace": "0s" } })).await?;
+    let refreshed = world.sandbox.wait_for(GENEROUS, |sandbox| (sandbox.count(Call::Refresh, 0) >= 3).then_some(())).await;
+    refreshed.context("not refreshed three times")?;
+    world.sandbox.switch(|switches| switches.lifetime = Duration::from_secs(3600))?;
+    let tokens = eventually("only the last refresh token to be left", GENEROUS, async || {
+        let tokens = world.sandbox.truth().lines[0].refresh.clone();
+        let record = world.record("speech").await?;
+        ensure!(record["retiring"] == json!([]) && record["intent"].is_null(), "some are on their way out");
+        ensure!(record["live"]["refresh"] == json!(tokens.last().map(|token| token.token.as_str())), "it is not the last");
+        ensure!(world.sandbox.truth().live_refresh_tokens().count() == 1, "more than one lives");
+        Ok::<_, anyhow::Error>(tokens)
+    })
+    .await?;
+    world.at_rest().await?;
+
+    let (last, earlier) = tokens.split_last().context("no tokens")?;
+    assert_eq!(last.state, RefreshState::Live);
+    ensure!(earlier.iter().all(|token| token.state == replaced && token.uses == 1), "{earlier:?}");
+    // From the second on, a refresh is written down before it is sent.
+    let written = world.writes_since(mark).await?;
+    let ledger = format!("update secrets {}/{} 200", world.system, world.ledgers().await?.remove(0));
+    let target = format!("update secrets {}/token 200", world.tenant);
+    let refresh = [&ledger, &ledger, &target];
+    ensure!(written.windows(3).filter(|writes| writes.iter().eq(refresh)).count() >= 2, "{written:?}");
+    assert_eq!((world.sandbox.count(Call::Issue, 0), world.suspected_lost("speech").await?), (1, 0));
+    world.nothing_is_forgotten().await?;
+    world.no_secret_is_told(&[&operator]).await
 }
 
 #[tokio::test]
@@ -211,7 +212,7 @@ async fn with_eight_tokens_that_cannot_be_revoked_no_line_is_begun_until_they_ar
     world.sandbox.heal(away);
     handled(&world, "too many").await?;
     eventually("all but the last line to be revoked", GENEROUS, async || {
-        let states: Vec<_> = world.sandbox.truth().lines.iter().map(|line| line.state()).collect();
+        let states: Vec<_> = world.sandbox.truth().lines.iter().map(Line::state).collect();
         let (last, earlier) = states.split_last().context("no lines")?;
         ensure!(*last == LineState::Live && earlier.iter().all(|state| *state == LineState::Revoked), "{states:?}");
         Ok::<_, anyhow::Error>(())

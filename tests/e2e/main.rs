@@ -18,6 +18,7 @@ mod poison;
 mod refusals;
 mod resource;
 mod restart;
+mod revocations;
 mod seen;
 mod shared;
 mod startup;

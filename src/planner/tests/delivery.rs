@@ -5,7 +5,7 @@ use super::{
     fixtures::{TARGET, at, credential, foreign, name, ours, record, settled, source, written},
     story::Story,
 };
-use crate::planner::{Act, Change, Consent, Denied, Owner, Plan, Refused, Target, TargetId, Until, plan};
+use crate::planner::{Act, Change, Consent, Denied, Name, Owner, Plan, Refused, Target, TargetId, Until, plan};
 
 fn delivered() -> Story {
     Story::of(credential().claimed()).with(record().live(1, "10:00"))
@@ -86,7 +86,7 @@ fn of_two_renames_one_after_the_other_both_old_names_are_left() {
         story.edit(|it| it.target(target));
         story.pass();
     }
-    assert_eq!(story.secrets.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["last"]);
+    assert_eq!(story.secrets.keys().map(Name::as_str).collect::<Vec<_>>(), ["last"]);
     assert_eq!(story.at("10:02").pass()[..3], ["Look", "Save Forget speech-token", "Save Forget between"]);
     assert_eq!(listed(&story), [("last", false)]);
 }
