@@ -50,18 +50,18 @@ impl Events {
         note.truncate((0..=MAX_NOTE.min(note.len())).rev().find(|at| note.is_char_boundary(*at)).unwrap_or(0));
         let event = Event {
             type_: if notice.is_warning { EventType::Warning } else { EventType::Normal },
-            reason: notice.reason.to_owned(),
+            reason: notice.news.as_str().to_owned(),
             note: Some(note),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
         if notice.is_warning {
-            tracing::warn!(reason = notice.reason, "event");
+            tracing::warn!(reason = notice.news.as_str(), "event");
         } else {
-            tracing::info!(reason = notice.reason, "event");
+            tracing::info!(reason = notice.news.as_str(), "event");
         }
         if let Err(error) = self.recorder.publish(&event, &regarding).await {
-            tracing::warn!(reason = notice.reason, error = %super::error::ApiTrouble::from(error), "an event could not be published");
+            tracing::warn!(reason = notice.news.as_str(), error = %super::error::ApiTrouble::from(error), "an event could not be published");
         }
     }
 }

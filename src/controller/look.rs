@@ -45,8 +45,8 @@ pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<
         // No version is empty: a look has to tell.
         Seen::Unknown => Source::Unread { version: Version::new("") },
     };
-    let repair_after = cx.repairs.not_before(&seen.id.uid, &seen.policy);
-    Ok(Some(Look { began_at: None, resource, ledger, source, targets, repair_after }))
+    let quarrel = cx.repairs.quarrel(&seen.id.uid, &seen.policy);
+    Ok(Some(Look { began_at: None, resource, ledger, source, targets, quarrel }))
 }
 
 /// Everything, in order. The names of the targets come from the cache and from every earlier sight of this pass; when ledger or resource name
@@ -80,8 +80,8 @@ pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Lo
         }
         let sighted = Observed { resource, ledger, ..seen.clone() };
         let source = read_source(cx, &sighted).await?;
-        let repair_after = cx.repairs.not_before(&seen.id.uid, &seen.policy);
-        return Ok(Look { began_at: Some(began_at), resource: sighted.resource, ledger: sighted.ledger, source, targets, repair_after });
+        let quarrel = cx.repairs.quarrel(&seen.id.uid, &seen.policy);
+        return Ok(Look { began_at: Some(began_at), resource: sighted.resource, ledger: sighted.ledger, source, targets, quarrel });
     }
 }
 

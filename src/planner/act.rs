@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     notice::Notice,
-    observed::{Denied, Ledger, Refused, Resource, Source, Target},
+    observed::{Denied, Ledger, Quarrel, Refused, Resource, Source, Target},
     record::{Intent, IntentCall},
     status::Status,
     words::Name,
@@ -191,7 +191,7 @@ pub struct Look {
     /// Read first.
     pub targets: BTreeMap<Name, Target>,
     /// From outside the pass.
-    pub repair_after: Option<Timestamp>,
+    pub quarrel: Option<Quarrel>,
 }
 
 /// What came of a call.

@@ -34,11 +34,11 @@ fn see(seen: &mut Observed, sight: Sight) {
     let had_intent = seen.my_intent().is_some();
     match sight {
         Sight::Look(look) => {
-            let Look { began_at, resource, ledger, source, targets, repair_after } = *look;
+            let Look { began_at, resource, ledger, source, targets, quarrel } = *look;
             // The ledger was read after this finalizer was seen: if it is absent now, it was not there when it had to be.
             seen.finalizer_seen |= seen.claim() == Claim::Ours;
             seen.sighted = began_at.map_or(Sighted::Glance, Sighted::Look);
-            (seen.resource, seen.ledger, seen.source, seen.targets, seen.repair_after) = (resource, ledger, source, targets, repair_after);
+            (seen.resource, seen.ledger, seen.source, seen.targets, seen.quarrel) = (resource, ledger, source, targets, quarrel);
             seen.spent.answered_since_look = false;
         }
         Sight::Ledger(ledger) => seen.ledger = ledger,

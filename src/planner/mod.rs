@@ -27,8 +27,10 @@ pub use self::{
     change::revised,
     fold::fold,
     hand::{Called, Hand},
-    notice::{About, Notice},
-    observed::{Claim, Consent, Denied, Leaving, Ledger, Observed, Owner, Place, Refused, Resource, Sighted, Source, Spent, Target},
+    notice::{About, News, Notice},
+    observed::{
+        Claim, Consent, Denied, Leaving, Ledger, Observed, Owner, Place, Quarrel, Refused, Resource, Sighted, Source, Spent, Target,
+    },
     plan::{deadline, plan, reads_credentials},
     policy::Policy,
     record::{FORMAT, Failed, Intent, IntentCall, Live, Record, ResourceId, Retiring, Suspects, TargetId, Unusable},

@@ -6,13 +6,48 @@ use super::{
 };
 use crate::api::{Reason, RevoiceitCredentialStatus};
 
+macro_rules! news {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a notice is about. All of it is in the golden file of messages.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum News {
+            /// The Ready condition has another reason.
+            Condition(Reason),
+            $($(#[$doc])* $name,)*
+        }
+
+        impl News {
+            /// All but those that a condition tells as well.
+            #[cfg(test)]
+            pub(super) const APART: &[Self] = &[$(Self::$name,)*];
+
+            /// The event's reason.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    Self::Condition(reason) => reason.as_str(),
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+news! {
+    /// A refresh token may exist, or have existed, that nobody holds.
+    SuspectedLost,
+    /// The ledger was deleted under a resource that had one.
+    LedgerLost,
+    /// The resource cannot be understood.
+    Unreadable,
+}
+
 /// An event to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Type Warning instead of Normal.
     pub is_warning: bool,
-    /// The event's reason.
-    pub reason: &'static str,
+    /// What it is about.
+    pub news: News,
     /// The event's note.
     pub note: String,
     /// The object that the event is about.
@@ -47,7 +82,7 @@ pub(super) fn between(
     {
         let note =
             after.conditions.iter().find(|condition| condition.type_ == "Ready").map(|ready| ready.message.clone()).unwrap_or_default();
-        told.push(Notice { is_warning: reason.is_trouble(), reason: reason.as_str(), note, about: About::Resource });
+        told.push(Notice { is_warning: reason.is_trouble(), news: News::Condition(reason), note, about: About::Resource });
     }
     if after.suspected_lost.unwrap_or(0) > before.suspected_lost.unwrap_or(0) {
         let ledger_lost = record.is_some_and(|record| record.suspects.ledger_lost) && before.suspected_lost.unwrap_or(0) == 0;
@@ -64,9 +99,9 @@ pub(super) fn ready_reason(status: &RevoiceitCredentialStatus) -> Option<&str> {
 fn suspected_lost_notice() -> Notice {
     Notice {
         is_warning: true,
-        reason: "SuspectedLost",
-        note: "An answer of Revoiceit was lost: a refresh token may exist that nobody has and nobody can revoke. It ends with the client \
-               credentials: rotate them in the Revoiceit platform if that matters."
+        news: News::SuspectedLost,
+        note: "An answer of Revoiceit was lost: a refresh token may exist that nobody has and nobody can revoke. Pods are not affected. \
+               It ends with the client credentials: replace them on the Revoiceit platform if that matters."
             .to_owned(),
         about: About::Resource,
     }
@@ -75,9 +110,9 @@ fn suspected_lost_notice() -> Notice {
 fn ledger_lost_notice() -> Notice {
     Notice {
         is_warning: true,
-        reason: "LedgerLost",
-        note: "The ledger of this resource was deleted, and its refresh tokens with it; how many is unknown. They cannot be revoked one by one: \
-               rotate the client credentials in the Revoiceit platform."
+        news: News::LedgerLost,
+        note: "The ledger of this resource was deleted, and its refresh tokens with it; how many is unknown. A new line is begun for the \
+               pods. The lost tokens cannot be revoked one by one: replace the client credentials on the Revoiceit platform, and find out who deleted the ledger."
             .to_owned(),
         about: About::Resource,
     }
@@ -93,9 +128,9 @@ pub(super) fn last_words(seen: &Observed, record: &Record) -> Notice {
     });
     Notice {
         is_warning: true,
-        reason: "SuspectedLost",
+        news: News::SuspectedLost,
         note: format!(
-            "RevoiceitCredential {}/{} is gone. {}{}Rotate its client credentials in the Revoiceit platform if that matters.",
+            "RevoiceitCredential {}/{} is gone. {}{}Replace its client credentials on the Revoiceit platform if that matters.",
             seen.id.namespace,
             seen.id.name,
             lost.unwrap_or_default(),

@@ -39,8 +39,8 @@ pub struct Observed {
     pub source: Source,
     /// The Secrets under the names that ledger and resource list.
     pub targets: BTreeMap<Name, Target>,
-    /// Who undid the last writes of the target, and until when it is left alone. Kept outside the pass.
-    pub repair_after: Option<Timestamp>,
+    /// Somebody who keeps undoing the writes of the target. Kept outside the pass.
+    pub quarrel: Option<Quarrel>,
     /// What Revoiceit answered and no record has yet.
     pub hand: Hand,
     /// The writes that the API server refused in this pass. None of them is tried again in it.
@@ -199,6 +199,15 @@ pub enum Consent {
     Owned,
 }
 
+/// Two programs that write one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarrel {
+    /// Until when the target is left alone.
+    pub until: Timestamp,
+    /// The field manager that wrote it last, if it is known and not this operator. Whoever writes chooses this name.
+    pub with: Option<String>,
+}
+
 /// The kind of object whose write was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Refused {
@@ -261,7 +270,7 @@ impl Observed {
             ledger: Ledger::Absent,
             source: Source::Missing,
             targets: BTreeMap::new(),
-            repair_after: None,
+            quarrel: None,
             hand: Hand::Nothing,
             refused: BTreeMap::new(),
             finalizer_seen: false,

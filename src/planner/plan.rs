@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{
     act::{Act, Change, Lane, Plan, Rest, Until, Which},
     ending,
-    notice::{About, Notice},
+    notice::{About, News, Notice},
     observed::{Ledger, Observed, Owner, Refused, Resource, Sighted, Source, Target},
     record::Unusable,
     schedule,
@@ -101,9 +101,9 @@ fn unreadable(v: &View) -> Option<Plan> {
     }
     let tell = Notice {
         is_warning: true,
-        reason: "Unreadable",
-        note: "This resource cannot be read by the operator, so nothing is done for it; deleting it works. Look for a field that this version \
-               does not know or a date beyond the year 9999, also in metadata.managedFields, or create it anew."
+        news: News::Unreadable,
+        note: "This resource cannot be read by the operator, so what pods read is not refreshed; deleting it works. Look for a field that \
+               this version does not know or a date beyond the year 9999, also in metadata.managedFields, or create it anew."
             .to_owned(),
         about: About::Resource,
     };
@@ -150,7 +150,7 @@ fn wakes(v: &View) -> impl Iterator<Item = Timestamp> {
         wakes.extend(schedule::budget_at(policy, record.next_issue, v.now));
     }
     wakes.extend(ending::deadline(v));
-    wakes.extend(v.seen.repair_after);
+    wakes.extend(v.seen.quarrel.as_ref().map(|quarrel| quarrel.until));
     // Nothing wakes a pass when a quota is raised, a policy is changed, or a ledger is restored.
     let is_unusable = matches!(v.seen.ledger, Ledger::Unusable(_));
     if !v.seen.refused.is_empty() || is_unusable || matches!(v.seen.resource, Resource::NotFound { proven: false }) {

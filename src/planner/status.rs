@@ -107,8 +107,8 @@ fn message(v: &View, reason: Reason) -> String {
     let pods = match v.record.and_then(|record| record.live.as_ref()) {
         Some(live) if v.is_ready() => format!("Pods read a token that is valid until {}.", whole_seconds(live.expires_at)),
         Some(live) if live.expires_at <= v.now => format!("The last token expired at {}.", whole_seconds(live.expires_at)),
-        Some(_) => "The target does not hold the current token.".to_owned(),
-        None if is_unknown(v) => "What the target holds is not refreshed by this operator.".to_owned(),
+        Some(_) => "Pods do not get the current token.".to_owned(),
+        None if is_unknown(v) => "What pods read is not refreshed by this operator.".to_owned(),
         None => "There is no token yet.".to_owned(),
     };
     format!("{what} {pods}")
@@ -129,33 +129,33 @@ fn what_happened(v: &View, reason: Reason) -> String {
         Reason::RevoiceitUnreachable => {
             "Revoiceit cannot be reached; tried again by itself. If it stays so, check --api-url, DNS, network policies, proxy and CA of the operator.".to_owned()
         }
-        Reason::RevoiceitUnavailable => "Revoiceit answers that it cannot serve now; tried again by itself.".to_owned(),
-        Reason::AnswerLost => "Revoiceit did not answer in time; tried again by itself.".to_owned(),
+        Reason::RevoiceitUnavailable => "Revoiceit answers that it cannot serve now; tried again by itself. If it stays so, check --api-url and what is between it and the operator, and ask Revoiceit's support.".to_owned(),
+        Reason::AnswerLost => "Revoiceit was sent a request and did not answer in time; tried again by itself. If it stays so, check the network between it and the operator, and --api-timeout.".to_owned(),
         Reason::MalformedAnswer => {
             "Revoiceit answered with something that is not a token; tried again by itself. If it stays so, check --api-url and what is between it and the operator.".to_owned()
         }
-        Reason::RefreshRejected => "Revoiceit does not accept the refresh token any more; a new line of tokens is obtained before the token expires.".to_owned(),
-        Reason::WaitingForAnswer => "An earlier request may still be answered and is waited for, two minutes at most.".to_owned(),
-        Reason::BudgetExhausted => "Too many new lines of tokens in a short time; the next one is obtained when the budget allows it. Look for what keeps changing the credentials Secret or the rotation annotation.".to_owned(),
-        Reason::RevocationBacklog => "Too many refresh tokens wait for their revocation, so no new line is begun; continues by itself when Revoiceit takes revocations again.".to_owned(),
+        Reason::RefreshRejected => "Revoiceit does not accept the refresh token any more; a new line of tokens is obtained by itself before the token expires. If it happens again, check who revokes tokens or changes the client on the Revoiceit platform.".to_owned(),
+        Reason::WaitingForAnswer => "An earlier request may still be answered and is waited for, two minutes at most; goes on by itself.".to_owned(),
+        Reason::BudgetExhausted => "Too many new lines of tokens in a short time; the next one is obtained by itself when the budget allows it. Look for what keeps changing the credentials Secret or the rotation annotation.".to_owned(),
+        Reason::RevocationBacklog => "Too many refresh tokens wait for their revocation, so no new line is begun; goes on by itself when some are revoked. If it stays so, look for failed revocations in the operator's log.".to_owned(),
         Reason::CredentialsMissing => format!("The credentials Secret \"{credentials}\" does not exist. Create it in the resource's namespace, or correct spec.credentialsSecretRef.name."),
         Reason::CredentialsIncomplete => match &v.seen.source {
             Source::Incomplete { key, .. } => format!("The credentials Secret \"{credentials}\" has no value under the key \"{key}\". Add it, or correct spec.credentialsSecretRef."),
-            _ => format!("The credentials Secret \"{credentials}\" is incomplete."),
+            _ => format!("The credentials Secret \"{credentials}\" is incomplete. Add what is missing."),
         },
         Reason::CredentialsRejected => format!("Revoiceit rejects the client ID and client secret in the Secret \"{credentials}\". Put valid ones there; the change is noticed at once."),
         Reason::TargetConflict => conflict(v, target),
         Reason::QuotaExceeded => format!("A ResourceQuota leaves no room for the Secret \"{target}\"; no token is obtained that could not be delivered. Raise the quota or free some of it."),
         Reason::AdmissionDenied => format!("An admission policy or webhook refuses the Secret \"{target}\"; no token is obtained that could not be delivered. Ask whoever runs the policy, or change spec.target."),
         Reason::TargetInvalid => format!("The API server finds the Secret \"{target}\" invalid; no token is obtained that could not be delivered. Check names, labels and annotations in spec.target."),
-        Reason::TargetTooLarge => format!("The Secret \"{target}\" would be larger than 256 KiB; no token is obtained that could not be delivered. Use fewer keys or placeholders in spec.target.template."),
+        Reason::TargetTooLarge => format!("The Secret \"{target}\" would be too large (256 KiB for all data, and the same for all annotations); no token is obtained that could not be delivered. Use fewer keys or placeholders in spec.target.template, or fewer annotations."),
         Reason::PermissionDenied if !v.is_refused(Refused::Target) => "The API server refuses to patch this resource; no token is obtained without the finalizer that sees to its revocation. Check the operator's roles and the cluster's admission policies.".to_owned(),
         Reason::PermissionDenied => format!("The operator may not write the Secret \"{target}\" in this namespace; no token is obtained that could not be delivered. Check the operator's roles and its --namespace."),
-        Reason::NamespaceTerminating => "The namespace is being deleted.".to_owned(),
+        Reason::NamespaceTerminating => "The namespace is being deleted: nothing can be written into it, and no token is obtained. Nothing has to be done.".to_owned(),
         Reason::Suspended => "spec.suspend is true: tokens are neither obtained nor refreshed. Set it to false to go on.".to_owned(),
         Reason::Revoking => {
             let pending = v.record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some()));
-            format!("Being deleted: {pending} refresh tokens are to be revoked. After spec.revocation.deadline the resource goes and revocation continues in the background.")
+            format!("Being deleted. Pods lose the target Secret at once. Refresh tokens still to be revoked: {pending}. After spec.revocation.deadline the resource goes and revocation continues in the background; shorten it if that cannot wait.")
         }
         Reason::LedgerElsewhere => format!("An operator in another namespace holds this resource (annotation {}). Run one operator only, or delete and create the resource again.", names::CLAIM_ANNOTATION),
         Reason::LedgerUnusable => format!("The ledger of this resource, the Secret {}/{}, {}.", v.seen.place.operator_namespace, names::ledger_name(&v.seen.id.uid), unusable(v)),
@@ -166,13 +166,22 @@ fn what_happened(v: &View, reason: Reason) -> String {
 }
 
 fn delivering(v: &View, target: &str) -> String {
-    match v.seen.repair_after.filter(|time| *time > v.now) {
-        Some(until) => format!(
-            "The Secret \"{target}\" is changed by somebody again and again; it is written anew at {}. Find out who writes it: its managedFields tell.",
-            whole_seconds(until)
+    let Some(quarrel) = v.quarrel() else { return format!("The Secret \"{target}\" is about to be written.") };
+    let until = whole_seconds(quarrel.until);
+    match quarrel.with.as_deref().map(in_plain_letters).filter(|name| !name.is_empty()) {
+        Some(name) => format!(
+            "The Secret \"{target}\" is changed again and again by the field manager \"{name}\"; it is written anew at {until}. Keep that program from writing it, or choose another spec.target.name."
         ),
-        None => format!("The Secret \"{target}\" is about to be written."),
+        None => format!(
+            "The Secret \"{target}\" is changed or deleted by somebody again and again; it is written anew at {until}. Find out who does it, or choose another spec.target.name."
+        ),
     }
+}
+
+/// A name that a tenant chose: so much of it, and only such letters, that it cannot look like a sentence of ours.
+fn in_plain_letters(name: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || ".-_/:".contains(letter);
+    name.chars().take(64).map(|letter| if is_plain(letter) { letter } else { '?' }).collect()
 }
 
 fn conflict(v: &View, target: &str) -> String {

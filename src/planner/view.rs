@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use jiff::Timestamp;
 
 use super::{
-    observed::{Claim, Ledger, Observed, Refused, Resource, Target},
+    observed::{Claim, Ledger, Observed, Quarrel, Refused, Resource, Target},
     record::{Intent, Live, Record, Retiring},
     render,
     schedule::{self, Line},
@@ -118,6 +118,11 @@ impl<'a> View<'a> {
     /// The API server refused such a write in this pass.
     pub(super) fn is_refused(&self, what: Refused) -> bool {
         self.seen.refused.contains_key(&what)
+    }
+
+    /// Somebody else keeps writing the target, and it is left alone for now.
+    pub(super) fn quarrel(&self) -> Option<&'a Quarrel> {
+        self.seen.quarrel.as_ref().filter(|quarrel| quarrel.until > self.now)
     }
 
     /// The ledger can be saved.

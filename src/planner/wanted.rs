@@ -104,7 +104,7 @@ fn deliver(v: &View) -> Option<Plan> {
     if matches!(target, Target::Foreign { consent, .. } if *consent != Consent::Given) {
         return None;
     }
-    if v.seen.repair_after.is_some_and(|time| time > v.now) {
+    if v.quarrel().is_some() {
         return None;
     }
     // A name is in the record before anything is written under it, so that no Secret of ours is forgotten.

@@ -4,82 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use revoiceit_harness::wait::{GENEROUS, eventually};
-use revoiceit_sandbox::{Body, Call, Config, Fault, Kind, LineState, Sandbox, TokenForm, Which, Wrong};
+use revoiceit_sandbox::{Body, Call, Fault, Kind, TokenForm};
 use serde_json::json;
 
 use crate::{
     seen::message,
     world::{CANARY, World, conditions, ready_reason},
 };
-
-/// What an issue that always ends like this comes to: the reason, and whether each counts as a suspect.
-fn on_issue(elsewhere: &str) -> Vec<(&'static str, Fault, &'static str, bool)> {
-    let body = |content_type: &str, text: &str| Body::Custom { content_type: content_type.to_owned(), text: text.to_owned() };
-    vec![
-        ("error", Fault::status(500), "RevoiceitUnavailable", false),
-        ("busy", Fault::status(429), "RevoiceitUnavailable", false),
-        ("absent", Fault::answer(404, Body::Html), "RevoiceitUnavailable", false),
-        ("forbidden", Fault::answer(403, Body::Html), "RevoiceitUnavailable", false),
-        ("unauthorized", Fault::status(401), "CredentialsRejected", false),
-        ("invalid", Fault::answer(400, Body::Text), "RevoiceitUnavailable", false),
-        ("redirect", Fault::new(Kind::Redirect { code: 307, location: elsewhere.to_owned() }), "RevoiceitUnavailable", false),
-        ("gateway", Fault::status(502), "AnswerLost", true),
-        ("late", Fault::status(504), "AnswerLost", true),
-        ("lost", Fault::lost_answer(), "AnswerLost", true),
-        ("reset", Fault::new(Kind::Reset), "AnswerLost", true),
-        ("partial", Fault::new(Kind::PartialBody), "AnswerLost", true),
-        ("slow", Fault::slow(Duration::from_secs(3)), "AnswerLost", true),
-        ("page", Fault::new(Kind::NotJson), "MalformedAnswer", true),
-        ("huge", Fault::new(Kind::HugeBody { bytes: 1 << 20 }), "MalformedAnswer", true),
-        ("garbage", Fault::answer(200, body("application/json", "{")), "MalformedAnswer", true),
-        ("no-refresh", Fault::bad_token(Which::Refresh, Wrong::Missing), "MalformedAnswer", true),
-        ("no-access", Fault::bad_token(Which::Access, Wrong::Missing), "MalformedAnswer", false),
-        ("quoted", Fault::bad_token(Which::Access, Wrong::Quote), "MalformedAnswer", false),
-    ]
-}
-
-#[tokio::test]
-async fn each_way_for_an_issue_to_fail_has_its_reason_and_each_token_that_may_exist_is_counted() -> Result<()> {
-    let world = World::new().await?;
-    let elsewhere = Sandbox::start(Config::default()).await?;
-    // No budget, so that all of them can be tried for as long as it takes to see their reasons.
-    let policy = world.policy(&json!({ "budgetInterval": 1, "retryMin": 3000, "rejectedRetry": 3000, "retiringCap": 1000 }))?;
-    let operator = world.operator(&["--policy-for-tests", &policy, "--api-timeout", "1s", "--api-in-flight", "64"]).await?;
-    let cases = on_issue(&elsewhere.api_url());
-    for (name, fault, _, _) in &cases {
-        world.sandbox.inject(fault.clone().on(Call::Issue).client(world.client_of(name)))?;
-        world.own(name, json!({})).await?;
-    }
-    for (name, _, reason, _) in &cases {
-        let failed = world.reason(name, reason).await?;
-        let why = if *reason == "CredentialsRejected" { "Stalled=True" } else { "Reconciling=True" };
-        assert_eq!(conditions(&failed), ["Ready=False", why], "{name}");
-    }
-    world.sandbox.heal_all();
-    for (name, ..) in &cases {
-        world.reason(name, "TokenReady").await?;
-    }
-    world.at_rest().await?;
-
-    for (name, _, _, is_suspect) in &cases {
-        let client = world.client_of(name);
-        let failed = world.sandbox.calls(0).iter().filter(|call| call.client.as_ref() == Some(&client) && call.fault.is_some()).count();
-        let suspects = if *is_suspect { failed } else { 0 };
-        assert_eq!(world.suspected_lost(name).await?, i32::try_from(suspects)?, "{name}, which failed {failed} times");
-        let status = world.get(name).await?.status.unwrap_or_default();
-        assert_eq!(status.failure, None, "{name}");
-    }
-    // What could be read was revoked: one line of each client whose access token alone was unusable is left.
-    let truth = world.sandbox.truth();
-    for name in ["no-access", "quoted"] {
-        let client = world.client_of(name);
-        let live = truth.lines_of(&client).filter(|line| line.state() == LineState::Live).count();
-        assert_eq!(live, 1, "{name}");
-    }
-    assert_eq!(elsewhere.mark(), 0, "a redirect was followed");
-    world.nothing_is_forgotten().await?;
-    world.no_secret_is_told(&[&operator]).await
-}
 
 #[tokio::test]
 async fn a_lost_answer_is_told_once_and_tried_again() -> Result<()> {

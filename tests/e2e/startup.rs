@@ -163,12 +163,6 @@ async fn nothing_is_obtained_that_could_not_be_written() -> Result<()> {
     for (number, (name, reason, namespace, obstacle)) in cases.iter().enumerate() {
         world.credentials(name).await?;
         world.apply(obstacle).await?;
-        if obstacle["kind"] == "ResourceQuota" {
-            // What a controller would do that does not run here.
-            let status = json!({ "status": { "hard": { "count/secrets": "0" }, "used": { "count/secrets": "0" } } }).to_string();
-            let patch = ["-n", namespace, "patch", "quota", "no-secrets", "--subresource=status", "--type=merge", "-p", &status];
-            world.cluster.kubectl(patch).await?;
-        }
         let account = format!("--as=system:serviceaccount:{}:{}", world.system, names::OPERATOR);
         eventually(&format!("the API server to refuse, for {reason}"), GENEROUS, async || {
             let tried = ["-n", namespace, "create", "secret", "generic", "tried", "--dry-run=server", &account];

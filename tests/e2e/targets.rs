@@ -69,10 +69,13 @@ async fn what_is_ours_in_an_edited_target_is_restored_and_what_is_others_is_kept
 }
 
 #[tokio::test]
-async fn labels_of_ours_go_when_they_leave_the_spec() -> Result<()> {
-    let (world, operator, token) = ready(json!({ "target": { "labels": { "team": "a", "tier": "x" } } })).await?;
+async fn labels_and_annotations_of_ours_go_when_they_leave_the_spec() -> Result<()> {
+    let both = json!({ "labels": { "team": "a", "tier": "x" }, "annotations": { "example.com/team": "a", "example.com/tier": "x" } });
+    let (world, operator, token) = ready(json!({ "target": both })).await?;
     world.kubectl(&["label", "secret", "token", "theirs=kept"]).await?;
-    world.patch("speech", &json!({ "spec": { "target": { "labels": { "team": null, "tier": "y" } } } })).await?;
+    world.kubectl(&["annotate", "secret", "token", "example.com/theirs=kept"]).await?;
+    let fewer = json!({ "labels": { "team": null, "tier": "y" }, "annotations": { "example.com/team": null, "example.com/tier": "y" } });
+    world.patch("speech", &json!({ "spec": { "target": fewer } })).await?;
     eventually("the label to be taken out", GENEROUS, async || {
         let target = world.secrets().get("token").await?;
         let labels: Vec<(&str, &str)> = target.labels().iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -80,6 +83,9 @@ async fn labels_of_ours_go_when_they_leave_the_spec() -> Result<()> {
             labels == [("app.kubernetes.io/managed-by", "revoiceit-operator"), ("theirs", "kept"), ("tier", "y")],
             "they are {labels:?}"
         );
+        let annotations: Vec<(&str, &str)> =
+            target.annotations().iter().filter_map(|(key, value)| Some((key.strip_prefix("example.com/")?, value.as_str()))).collect();
+        ensure!(annotations == [("theirs", "kept"), ("tier", "y")], "they are {annotations:?}");
         Ok::<_, anyhow::Error>(())
     })
     .await?;
@@ -268,7 +274,7 @@ async fn a_target_renamed_to_a_foreign_name_is_kept_until_that_is_free() -> Resu
 }
 
 #[tokio::test]
-async fn who_keeps_editing_the_target_is_answered_with_growing_pauses() -> Result<()> {
+async fn who_keeps_editing_the_target_is_answered_with_growing_pauses_and_named() -> Result<()> {
     let (world, operator, token) = ready(json!({})).await?;
     let mark = world.cluster.audit_mark().await?;
     for edit in 1..=5 {
@@ -278,6 +284,14 @@ async fn who_keeps_editing_the_target_is_answered_with_growing_pauses() -> Resul
     let repairs: Vec<_> = world.written_since(mark).await?.into_iter().filter(|event| event.name == "token").collect();
     assert_eq!(repairs.len(), 5);
     ensure!(repairs[4].time.duration_since(repairs[3].time).as_secs() >= 5, "the fifth repair came at once");
+
+    // The sixth is ten seconds away: time to read the status.
+    let edit = json!({ "data": { "accessToken": "bm9uc2Vuc2U=" } }).to_string();
+    world.kubectl(&["patch", "secret", "token", "--field-manager=an_agent", "--type=merge", "-p", &edit]).await?;
+    let fought = world.reason("speech", "Issuing").await?;
+    assert_eq!(conditions(&fought), ["Ready=False", "Reconciling=True"]);
+    ensure!(message(&fought).contains("changed again and again by the field manager \"an_agent\""), "{}", message(&fought));
+    holds(&world, "token", &token).await?;
     assert_eq!(world.calls(), (1, 0, 0));
     world.no_secret_is_told(&[&operator]).await
 }

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     api::RevoiceitCredential,
     planner::{
-        Called, Cause, Consent, Denied, Failed, FailureClass, Hand, Intent, IntentCall, Ledger, Look, Observed, Owner, Policy, Record,
-        Refused, Resource, Sighted, Source, Spent, Stamp, Suspects, Target, TargetId, Unusable, Version,
+        Called, Cause, Consent, Denied, Failed, FailureClass, Hand, Intent, IntentCall, Ledger, Look, Observed, Owner, Policy, Quarrel,
+        Record, Refused, Resource, Sighted, Source, Spent, Stamp, Suspects, Target, TargetId, Unusable, Version,
     },
     revoiceit::{Failure, Issued, Refreshed},
 };
@@ -230,14 +230,18 @@ pub(super) fn a_hand() -> BoxedStrategy<Hand> {
     .boxed()
 }
 
+fn a_quarrel() -> impl Strategy<Value = Quarrel> {
+    (a_time(), option::of("\\PC{0,80}")).prop_map(|(until, with)| Quarrel { until, with })
+}
+
 pub(super) fn a_look() -> BoxedStrategy<Look> {
-    (option::of(a_time()), a_resource(), a_ledger(), a_source(), targets(), option::of(a_time()))
-        .prop_map(|(began_at, resource, ledger, source, targets, repair_after)| {
+    (option::of(a_time()), a_resource(), a_ledger(), a_source(), targets(), option::of(a_quarrel()))
+        .prop_map(|(began_at, resource, ledger, source, targets, quarrel)| {
             let source = match source {
                 Source::Found { version, .. } if began_at.is_none() => Source::Unread { version },
                 source => source,
             };
-            Look { began_at, resource, ledger, source, targets, repair_after }
+            Look { began_at, resource, ledger, source, targets, quarrel }
         })
         .boxed()
 }
@@ -266,11 +270,11 @@ fn an_observed() -> BoxedStrategy<Observed> {
     let draining = prop_oneof![4 => Just(None), 1 => a_time().prop_map(Some)];
     (a_look(), a_hand(), a_refusal(), spent(), any::<bool>(), draining)
         .prop_map(|(look, hand, refused, spent, finalizer_seen, draining)| {
-            let Look { began_at, resource, ledger, source, targets, repair_after } = look;
+            let Look { began_at, resource, ledger, source, targets, quarrel } = look;
             let policy = Arc::new(Policy { draining, ..Policy::default() });
             let begun = Observed::begin(Arc::new(id()), me(), policy, Arc::new(place()));
             let sighted = began_at.map_or(Sighted::Glance, Sighted::Look);
-            Observed { sighted, resource, ledger, source, targets, repair_after, hand, refused, finalizer_seen, spent, ..begun }
+            Observed { sighted, resource, ledger, source, targets, quarrel, hand, refused, finalizer_seen, spent, ..begun }
         })
         .boxed()
 }

@@ -65,7 +65,7 @@ fn the_other_operator_is_not_contradicted_while_it_speaks() {
     story.ledger = Ledger::Absent;
     story.edit(|it| it.with_claim(&format!("elsewhere/{UID}")));
     assert_eq!(story.pass(), ["Rest until 11:00:00"]);
-    assert_eq!(story.told.last().map(|told| told.reason), Some("LedgerElsewhere"));
+    assert_eq!(story.told.last().map(|told| told.news.as_str()), Some("LedgerElsewhere"));
     assert_eq!(story.at("11:00").pass(), ["Rest Stalled: LedgerElsewhere until woken"], "it says Ready of a token that has expired");
     assert_eq!(story.at("12:00").pass(), ["Rest Stalled: LedgerElsewhere until woken"]);
 }
@@ -101,7 +101,7 @@ fn a_ledger_is_lost_only_when_two_looks_miss_it() {
     );
     let record = story.record();
     assert_eq!((record.suspects.lost, record.suspects.ledger_lost), (1, true));
-    assert_eq!(story.told.iter().map(|told| told.reason).collect::<Vec<_>>(), ["TokenReady", "LedgerLost"]);
+    assert_eq!(story.told.iter().map(|told| told.news.as_str()).collect::<Vec<_>>(), ["TokenReady", "LedgerLost"]);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_resource_that_cannot_be_read_is_left_alone_until_it_is_deleted() {
     story.credential = None;
     story.absent = unreadable(credential().claimed().metadata);
     assert_eq!(story.pass(), ["Look", "Rest until woken"]);
-    assert_eq!(story.told.iter().map(|told| told.reason).collect::<Vec<_>>(), ["Unreadable"]);
+    assert_eq!(story.told.iter().map(|told| told.news.as_str()).collect::<Vec<_>>(), ["Unreadable"]);
 }
 
 /// Another replica has done everything since this pass looked.

@@ -5,7 +5,7 @@ use super::{
     fixtures::{TARGET, at, credential, foreign, name, ours, record, settled, source, written},
     story::Story,
 };
-use crate::planner::{Act, Change, Consent, Denied, Owner, Plan, Refused, Target, TargetId, Until, plan};
+use crate::planner::{Act, Change, Consent, Denied, Name, Owner, Plan, Refused, Target, TargetId, Until, plan};
 
 fn delivered() -> Story {
     Story::of(credential().claimed()).with(record().live(1, "10:00"))
@@ -65,6 +65,39 @@ fn renamed_to_a_name_of_somebody_elses_the_old_target_stays() {
     story.secrets.insert(name("new"), foreign(Consent::NotGiven));
     story.edit(|it| it.target("new"));
     assert_eq!(story.pass(), ["Rest Stalled: TargetConflict until 10:44:00"]);
+    assert!(is_in(&story, TARGET));
+}
+
+#[test]
+fn of_two_renames_between_two_passes_the_last_counts() {
+    let mut story = delivered();
+    story.edit(|it| it.target("between"));
+    story.edit(|it| it.target("last"));
+    let acts = story.pass();
+    assert!(!acts.iter().any(|act| act.contains("between")), "{acts:?}");
+    assert!(is_in(&story, "last") && !is_in(&story, TARGET));
+    assert_eq!(listed(&story), [("speech-token", true), ("last", false)]);
+}
+
+#[test]
+fn of_two_renames_one_after_the_other_both_old_names_are_left() {
+    let mut story = delivered();
+    for target in ["between", "last"] {
+        story.edit(|it| it.target(target));
+        story.pass();
+    }
+    assert_eq!(story.secrets.keys().map(Name::as_str).collect::<Vec<_>>(), ["last"]);
+    assert_eq!(story.at("10:02").pass()[..3], ["Look", "Save Forget speech-token", "Save Forget between"]);
+    assert_eq!(listed(&story), [("last", false)]);
+}
+
+#[test]
+fn a_name_that_was_left_to_another_resource_is_its() {
+    let mut story = delivered();
+    story.edit(|it| it.target("new"));
+    story.pass();
+    story.secrets.insert(name(TARGET), foreign(Consent::NotGiven));
+    assert_eq!(story.at("10:02").pass()[..2], ["Look", "Save Forget speech-token"]);
     assert!(is_in(&story, TARGET));
 }
 

@@ -12,8 +12,8 @@ use super::builders::CredentialExt;
 use crate::{
     api::{RevoiceitCredential, RevoiceitCredentialSpec, names},
     planner::{
-        Cause, Consent, Digest, Failed, FailureClass, Intent, IntentCall, Ledger, Live, Name, Observed, Owner, Place, Policy, Record,
-        Resource, ResourceId, Retiring, Sighted, Source, Stamp, Target, Version, desired,
+        Cause, Consent, Digest, Failed, FailureClass, Intent, IntentCall, Ledger, Live, Name, Observed, Owner, Place, Policy, Quarrel,
+        Record, Resource, ResourceId, Retiring, Sighted, Source, Stamp, Target, Version, desired,
     },
     revoiceit::{AccessToken, ClientCredentials, ClientId, ClientSecret, Failure, Issued, RefreshToken, Refreshed},
 };
@@ -197,6 +197,11 @@ pub(super) fn ours(owner: Owner) -> Target {
         ..ObjectMeta::default()
     };
     Target::Ours { owner, data: Digest::of_data(&data), immutable: false, meta: Arc::new(meta) }
+}
+
+/// Somebody else has written the target again, and it is left alone until this time.
+pub(super) fn quarrel(until: &str) -> Option<Quarrel> {
+    Some(Quarrel { until: at(until), with: Some("argocd-controller".into()) })
 }
 
 pub(super) fn foreign(consent: Consent) -> Target {

@@ -7,7 +7,9 @@ use super::{
     words::in_words,
 };
 use crate::{
-    planner::{Act, Cause, Change, Consent, Denied, Intent, IntentCall, Plan, Record, Refused, Retiring, Sighted, Source, Target, plan},
+    planner::{
+        Act, Cause, Change, Consent, Denied, Intent, IntentCall, News, Plan, Record, Refused, Retiring, Sighted, Source, Target, plan,
+    },
     revoiceit::Failure,
 };
 
@@ -36,7 +38,7 @@ fn the_answer_to_anothers_intent_is_waited_for_and_then_taken_for_lost() {
     let acts = story.pass_on();
     assert_eq!(acts[..5], ["Look", "Save Suspect", "Look", "TryTarget speech-token", "Save Intend First"]);
     assert_eq!(story.record().suspects.lost, 1);
-    assert!(story.told.iter().any(|told| told.reason == "SuspectedLost"));
+    assert!(story.told.iter().any(|told| told.news == News::SuspectedLost));
 }
 
 #[test]

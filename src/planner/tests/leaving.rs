@@ -115,8 +115,8 @@ fn what_may_be_lost_is_told_before_the_ledger_goes() {
     assert_eq!((told.about, told.is_warning), (About::Ledger, true));
     assert_eq!(
         told.note,
-        "RevoiceitCredential team-a/speech is gone. Refresh tokens that may have been lost while it lived: 2. Rotate its client credentials \
-         in the Revoiceit platform if that matters."
+        "RevoiceitCredential team-a/speech is gone. Refresh tokens that may have been lost while it lived: 2. Replace its client credentials \
+         on the Revoiceit platform if that matters."
     );
 }
 
@@ -137,7 +137,7 @@ fn a_token_that_revoiceit_does_not_know_any_more_is_done_with() {
         story.told.last().map(|told| &*told.note),
         Some(
             "RevoiceitCredential team-a/speech is gone. Refresh tokens that had worked within the hour and that Revoiceit, asked to revoke \
-             them, did not know: 1. Rotate its client credentials in the Revoiceit platform if that matters."
+             them, did not know: 1. Replace its client credentials on the Revoiceit platform if that matters."
         )
     );
 }

@@ -181,7 +181,7 @@ fn suspended_nothing_is_issued_or_refreshed_and_a_person_hears_of_it() {
     let mut story = settled();
     story.edit(CredentialExt::suspended);
     assert_eq!(story.pass(), ["Rest Ready: Suspended until 10:44:00"]);
-    assert_eq!(story.told.iter().map(|told| told.reason).collect::<Vec<_>>(), ["Suspended"]);
+    assert_eq!(story.told.iter().map(|told| told.news.as_str()).collect::<Vec<_>>(), ["Suspended"]);
     assert_eq!(story.at("10:50").pass(), ["Rest Ready: Suspended until 10:52:30"]);
     assert_eq!(story.at("11:00").pass(), ["Rest Stalled: Suspended until woken"]);
     assert_eq!(Story::of(credential().suspended()).pass(), ["Rest Stalled: Suspended until woken"]);

@@ -2,7 +2,7 @@
 
 use super::{
     builders::CredentialExt,
-    fixtures::{TARGET, at, credential, digest, minutes, name, ours, record, source, unavailable},
+    fixtures::{TARGET, at, credential, digest, minutes, name, ours, quarrel, record, source, unavailable},
     story::Story,
 };
 use crate::{
@@ -201,7 +201,7 @@ fn nothing_is_minted_because_the_target_is_fought_over() {
     let mut story =
         Story::of(credential().claimed()).with(record().live(1, "10:00").failed_refresh(FailureClass::Rejected, "10:44", "10:48"));
     story.secrets.insert(name(TARGET), ours(Owner::Me));
-    story.repair_after = Some(at("10:46"));
+    story.quarrel = quarrel("10:46");
     assert_eq!(story.at("10:45").pass(), ["Rest Reconciling: RefreshRejected until 10:46:00"]);
 }
 

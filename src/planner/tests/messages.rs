@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use super::{
     builders::CredentialExt,
-    fixtures::{TARGET, UID, at, credential, digest, foreign, live, ours, place, record, seen, settled, source, version},
+    fixtures::{TARGET, UID, at, credential, digest, foreign, live, ours, place, quarrel, record, seen, settled, source, version},
     golden::is_golden,
 };
 use crate::{
     api::{Reason, RevoiceitCredential},
     planner::{
-        Act, Consent, Denied, FailureClass, Ledger, Notice, Observed, Owner, Plan, Refused, Resource, Source, Suspects, Unusable, plan,
+        Act, Consent, Denied, FailureClass, Ledger, News, Notice, Observed, Owner, Plan, Refused, Resource, Source, Suspects, Unusable,
+        plan,
     },
 };
 
@@ -30,6 +31,11 @@ fn situations() -> Vec<(&'static str, Observed, &'static str)> {
     vec![
         ("at rest", settled(), "10:00"),
         ("somebody keeps changing the target", fought_over(), "10:00"),
+        (
+            "nobody knows who keeps changing the target",
+            fought_over().edited(|it| it.quarrel.iter_mut().for_each(|it| it.with = None)),
+            "10:00",
+        ),
         ("the pass has sent its call", new().edited(|it| it.spent.calls = 1), "10:00"),
         ("a refresh cannot be sent", refreshing(FailureClass::NotSent), "10:50"),
         ("an issue cannot be sent", issuing(FailureClass::NotSent), "10:00"),
@@ -73,7 +79,7 @@ fn situations() -> Vec<(&'static str, Observed, &'static str)> {
 }
 
 fn fought_over() -> Observed {
-    settled().target(TARGET, ours(Owner::Me)).edited(|it| it.repair_after = Some(at("10:00:20")))
+    settled().target(TARGET, ours(Owner::Me)).edited(|it| it.quarrel = quarrel("10:00:20"))
 }
 
 fn expired() -> crate::planner::Record {
@@ -125,7 +131,7 @@ fn notices() -> Vec<(&'static str, Notice)> {
 #[test]
 fn every_message_is_as_it_was_accepted() {
     let mut text = String::new();
-    let mut said = BTreeSet::new();
+    let (mut said, mut told) = (BTreeSet::new(), Vec::new());
     for (situation, seen, clock) in situations() {
         let Plan::Rest(rest) = plan(&seen, at(clock)) else { panic!("{situation}: {:?}", plan(&seen, at(clock))) };
         let status = rest.status.unwrap_or_else(|| panic!("{situation}: no status"));
@@ -137,14 +143,64 @@ fn every_message_is_as_it_was_accepted() {
         // The API server's limit is 32 KiB; an event's note is cut at 1024 bytes.
         assert!(ready.message.len() <= 1024 - 2 * 253, "{situation}: there has to be room for two names");
     }
-    for (situation, Notice { is_warning, reason, note, .. }) in notices() {
+    for (situation, Notice { is_warning, news, note, .. }) in notices() {
         let kind = if is_warning { "Warning" } else { "Normal" };
-        text.push_str(&format!("# {situation}\n{kind} event {reason}\n{note}\n\n"));
+        text.push_str(&format!("# {situation}\n{kind} event {}\n{note}\n\n", news.as_str()));
+        told.push(news);
         assert!(note.len() <= 1024, "{situation}");
     }
     let missing: Vec<_> = Reason::ALL.iter().filter(|reason| !said.contains(reason.as_str())).collect();
     assert!(missing.is_empty(), "no situation here gives {missing:?}");
+    let missing: Vec<_> = News::APART.iter().filter(|news| !told.contains(news)).collect();
+    assert!(missing.is_empty(), "no notice here tells {missing:?}");
     is_golden("messages.txt", text.trim_end());
+}
+
+/// A sentence that begins with one of these tells a person what to do.
+const IMPERATIVES: &[&str] =
+    &["Add", "Ask", "Check", "Create", "Delete", "Find", "Keep", "Look", "Put", "Raise", "Replace", "Restore", "Run", "Set", "Use"];
+
+fn tells_what_to_do(message: &str) -> bool {
+    message.split(". ").any(|sentence| IMPERATIVES.iter().any(|word| sentence.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '))))
+}
+
+#[test]
+fn a_message_says_what_to_do_or_that_nothing_has_to_be_done() {
+    for (situation, seen, clock) in situations() {
+        let Plan::Rest(rest) = plan(&seen, at(clock)) else { panic!("{situation}") };
+        let ready = rest.status.expect("a status").conditions.remove(0);
+        let reason = Reason::ALL.iter().find(|reason| reason.as_str() == ready.reason).expect("a reason");
+        let is_enough = match reason {
+            Reason::TokenReady | Reason::Issuing | Reason::Revoking => true,
+            reason if reason.needs_person() => tells_what_to_do(&ready.message),
+            _ => ready.message.contains("by itself") || ready.message.contains("Nothing has to be done"),
+        };
+        assert!(is_enough, "{situation}: {}", ready.message);
+    }
+    for (situation, Notice { note, .. }) in notices() {
+        assert!(tells_what_to_do(&note.replace(": r", ". R")), "{situation}: {note}");
+    }
+}
+
+#[test]
+fn a_message_says_what_it_means_for_the_pods() {
+    let about_pods = ["Pods ", "There is no token yet.", "The last token expired at ", "What pods read "];
+    for (situation, seen, clock) in situations() {
+        let Plan::Rest(rest) = plan(&seen, at(clock)) else { panic!("{situation}") };
+        let message = rest.status.expect("a status").conditions.remove(0).message;
+        assert!(about_pods.iter().any(|words| message.contains(words)), "{situation}: {message}");
+    }
+}
+
+/// The name of a field manager is whatever its user likes.
+#[test]
+fn a_name_that_a_tenant_chose_cannot_look_like_words_of_ours() {
+    let name = "all is well\". Delete the namespace \u{202e}now. ".repeat(5);
+    let seen = fought_over().edited(|it| it.quarrel.iter_mut().for_each(|it| it.with = Some(name.clone())));
+    let Plan::Rest(rest) = plan(&seen, at("10:00")) else { panic!("a rest") };
+    let message = &rest.status.expect("a status").conditions[0].message;
+    let expected = "by the field manager \"all?is?well?.?Delete?the?namespace??now.?all?is?well?.?Delete?th\";";
+    assert!(message.contains(expected), "{message}");
 }
 
 /// Told once, when it is news.
@@ -166,7 +222,7 @@ fn what_the_status_says_already_is_not_told_again() {
 #[test]
 fn trouble_is_a_warning_and_its_end_is_told_too() {
     let told = |seen: &Observed, clock: &str| match plan(seen, at(clock)) {
-        Plan::Rest(rest) => rest.tell.into_iter().map(|told| (told.is_warning, told.reason)).collect::<Vec<_>>(),
+        Plan::Rest(rest) => rest.tell.into_iter().map(|told| (told.is_warning, told.news)).collect::<Vec<_>>(),
         Plan::Act(act) => panic!("{act:?}"),
     };
     for reason in Reason::ALL {
@@ -174,12 +230,16 @@ fn trouble_is_a_warning_and_its_end_is_told_too() {
             let Plan::Rest(rest) = plan(&seen, at(clock)) else { panic!("{situation}") };
             if rest.status.expect("a status").conditions[0].reason == reason.as_str() {
                 let is_told = reason.is_trouble() || [Reason::Suspended, Reason::TokenReady].contains(reason);
-                assert_eq!(told(&seen, clock), if is_told { vec![(reason.is_trouble(), reason.as_str())] } else { vec![] }, "{situation}");
+                assert_eq!(
+                    told(&seen, clock),
+                    if is_told { vec![(reason.is_trouble(), News::Condition(*reason))] } else { vec![] },
+                    "{situation}"
+                );
             }
         }
     }
     let trouble = plan(&settled().source(Source::Missing), at("10:00"));
     let Plan::Rest(rest) = trouble else { panic!("a rest") };
     let healed = settled().edited(|it| it.resource = credential().claimed().edited(|it| it.status = rest.status).wanted());
-    assert_eq!(told(&healed, "10:00"), [(false, "TokenReady")]);
+    assert_eq!(told(&healed, "10:00"), [(false, News::Condition(Reason::TokenReady))]);
 }

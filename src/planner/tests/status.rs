@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     builders::CredentialExt,
-    fixtures::{TARGET, at, credential, failed, foreign, live, ours, record, seen, settled, source},
+    fixtures::{TARGET, at, credential, failed, foreign, live, ours, quarrel, record, seen, settled, source},
     story::Story,
 };
 use crate::{
@@ -129,7 +129,7 @@ fn suspended(seen: Observed) -> Observed {
 }
 
 fn fought_over() -> Observed {
-    settled().target(TARGET, ours(Owner::Me)).edited(|it| it.repair_after = Some(at("10:00:20")))
+    settled().target(TARGET, ours(Owner::Me)).edited(|it| it.quarrel = quarrel("10:00:20"))
 }
 
 fn leaving() -> Observed {

@@ -18,8 +18,8 @@ use super::{
 use crate::{
     api::RevoiceitCredential,
     planner::{
-        Act, Came, Denied, Ledger, Name, Notice, Observed, Plan, Policy, Record, Refused, Resource, Rest, Sight, Sighted, Source, Stamp,
-        Target, Until, Version, fold, plan,
+        Act, Came, Denied, Ledger, Name, Notice, Observed, Plan, Policy, Quarrel, Record, Refused, Resource, Rest, Sight, Sighted, Source,
+        Stamp, Target, Until, Version, fold, plan,
     },
     revoiceit::{Failure, RefreshToken},
 };
@@ -36,7 +36,7 @@ pub(super) struct Story {
     pub(super) secrets: BTreeMap<Name, Target>,
     pub(super) source: Source,
     pub(super) policy: Policy,
-    pub(super) repair_after: Option<Timestamp>,
+    pub(super) quarrel: Option<Quarrel>,
     /// What Revoiceit answers next; when there is nothing, all goes well.
     pub(super) failures: VecDeque<Failure>,
     /// Refreshes bring another refresh token.
@@ -68,7 +68,7 @@ impl Story {
             secrets: BTreeMap::new(),
             source: source(1),
             policy: Policy::default(),
-            repair_after: None,
+            quarrel: None,
             failures: VecDeque::new(),
             rotates: false,
             denied: Vec::new(),

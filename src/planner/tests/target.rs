@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::{
     builders::CredentialExt,
-    fixtures::{TARGET, at, credential, foreign, name, ours, record},
+    fixtures::{TARGET, credential, foreign, name, ours, quarrel, record},
     story::Story,
 };
 use crate::{
@@ -112,7 +112,7 @@ fn deleted_by_hand_it_is_restored_without_a_call() {
 fn somebody_who_keeps_changing_it_is_answered_after_a_pause() {
     let mut story = delivered();
     story.secrets.insert(name(TARGET), ours(Owner::Me));
-    story.repair_after = Some(at("10:00:20"));
+    story.quarrel = quarrel("10:00:20");
     assert_eq!(story.pass(), ["Rest Reconciling: Issuing until 10:00:20"]);
     story.at("10:00:20");
     assert_eq!(story.pass(), ["Look", "WriteTarget speech-token", "Rest Ready: TokenReady until 10:44:00"]);

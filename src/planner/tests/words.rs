@@ -18,7 +18,7 @@ pub(super) fn in_words(act: &Act) -> String {
         Act::Refresh { revision } => format!("Refresh {revision}"),
         Act::Revoke(Which::Revision(revision)) => format!("Revoke {revision}"),
         Act::Revoke(Which::InHand) => "Revoke from hand".into(),
-        Act::Tell(notice) => format!("Tell {}", notice.reason),
+        Act::Tell(notice) => format!("Tell {}", notice.news.as_str()),
     }
 }
 

@@ -36,7 +36,7 @@ impl Story {
             names.extend(self.secrets.keys().cloned());
         }
         let targets = names.into_iter().map(|name| (name.clone(), self.secret(&name))).collect();
-        Look { began_at, resource: sighted.resource, ledger: sighted.ledger, source, targets, repair_after: self.repair_after }
+        Look { began_at, resource: sighted.resource, ledger: sighted.ledger, source, targets, quarrel: self.quarrel.clone() }
     }
 
     fn resource(&self) -> Resource {

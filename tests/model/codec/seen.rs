@@ -97,7 +97,7 @@ impl Codec {
             ledger: self.real_ledger(seen.ledger.as_ref()),
             source: real_source(seen.source),
             targets: self.real_targets(&seen.targets),
-            repair_after: None,
+            quarrel: None,
         }
     }
 

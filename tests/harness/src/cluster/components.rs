@@ -21,7 +21,7 @@ pub enum Component {
     Etcd,
     /// The Kubernetes API.
     ApiServer,
-    /// Garbage collector, namespaces, service accounts, aggregated roles.
+    /// Garbage collector, namespaces, service accounts, aggregated roles, quotas.
     Controllers,
 }
 
@@ -43,6 +43,7 @@ const CONTROLLERS: &[&str] = &[
     "serviceaccount-token-controller",
     "root-ca-certificate-publisher-controller",
     "clusterrole-aggregation-controller",
+    "resourcequota-controller",
 ];
 
 /// Who asked what, one line when a request comes and one when it is answered. The server's own are left out, as are the
