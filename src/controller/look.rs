@@ -71,7 +71,7 @@ pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Lo
         if finalizer_seen && matches!(ledger, Ledger::Absent) {
             named.extend(find_targets(cx, seen).await?);
         }
-        let resource = read_resource(cx, seen).await?;
+        let resource = read_resource(cx, seen, &ledger).await?;
         if let Resource::Wanted(wanted) = &resource {
             named.insert(Name::new(&wanted.spec.target.name));
         }
@@ -131,7 +131,7 @@ async fn find_targets<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<BTree
     Ok(found.items.iter().filter(|secret| is_ours(secret)).map(|secret| Name::new(secret.name_any())).collect())
 }
 
-async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Resource, Error> {
+async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledger) -> Result<Resource, Error> {
     let (uid, name) = (&seen.id.uid, &seen.id.name);
     let resources = cx.resources(&seen.id.namespace);
     let is_old_news = match resources.get(name).await {
@@ -141,6 +141,8 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Reso
             return Ok(found_resource(cx, Resource::NotFound { proven: false }, uid));
         }
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, clock::now(), &cx.policy),
+        // A closed record has seen the end of its resource, and outlives the CRD too.
+        Err(kube::Error::Api(status)) if status.code == 404 && is_closed(ledger) => return Ok(Resource::NotFound { proven: false }),
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(Error::NotServed),
         Err(error) => return Err(Error::ReadResource(error.into())),
     };
@@ -157,6 +159,10 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Reso
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => Ok(Resource::NotFound { proven: true }),
         Err(error) => Err(Error::ReadResource(error.into())),
     }
+}
+
+fn is_closed(ledger: &Ledger) -> bool {
+    matches!(ledger, Ledger::Here { record, .. } if record.closed)
 }
 
 fn found_resource<A: Auth>(cx: &Context<A>, resource: Resource, uid: &str) -> Resource {
