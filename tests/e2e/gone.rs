@@ -68,6 +68,33 @@ fn is_list(event: &AuditEvent) -> bool {
 }
 
 #[tokio::test]
+async fn a_finalizer_removed_by_force_comes_back_and_one_that_went_unseen_with_its_resource_is_followed_by_revocation() -> Result<()> {
+    let world = World::new().await?;
+    let proxy = Proxy::start(world.cluster).await?;
+    world.credentials("client").await?;
+    let operator = world.operator_through(&proxy.url(), &["--policy-for-tests", &world.policy(&impatient())?]).await?;
+    world.speech(json!({})).await?;
+    world.ready("speech").await?;
+    world.patch("speech", &json!({ "metadata": { "finalizers": null } })).await?;
+    eventually("the finalizer to be back", GENEROUS, async || {
+        ensure!(world.get("speech").await?.finalizers().len() == 1, "it is not");
+        anyhow::Ok(())
+    })
+    .await?;
+    world.at_rest().await?;
+    assert_eq!(world.calls(), (1, 0, 0));
+
+    let silence = proxy.inject(Between::silence().path("/revoiceitcredentials?").path("watch=true"));
+    force_out(&world, "speech").await?;
+    struck(&proxy, silence, 1).await?;
+    assert_eq!((world.calls(), world.ledgers().await?.len()), ((1, 0, 0), 1));
+    proxy.lift(silence);
+    world.gone("speech", "token").await?;
+    revoked(&world, 1).await?;
+    world.no_secret_is_told(&[&operator]).await
+}
+
+#[tokio::test]
 async fn after_the_deadline_another_operator_goes_on_without_further_proof() -> Result<()> {
     let world = World::new().await?;
     let first = with_token(&world, json!({ "revocation": { "deadline": "1s" } })).await?;
@@ -102,6 +129,7 @@ async fn a_proxys_404_page_is_no_proof_and_all_goes_on_without_a_call() -> Resul
     let (token, calls) = (world.own_token("stays").await?, world.sandbox.mark());
 
     // Whatever is asked about the kind: the watch breaks, and what it knew is what the operator goes by.
+    let gone = proxy.inject(page().path("/revoiceitcredentials/goes"));
     let one = proxy.inject(page().path("/revoiceitcredentials/"));
     let any = proxy.inject(page().path("/revoiceitcredentials"));
     proxy.cut();
@@ -110,15 +138,16 @@ async fn a_proxys_404_page_is_no_proof_and_all_goes_on_without_a_call() -> Resul
     struck(&proxy, one, 2).await?;
     struck(&proxy, any, 2).await?;
 
-    // Another operator, whose watch does not have what is gone.
+    // Another operator, whose watch does not have what is gone. Each sweep looks for it, and any two could pass for proof.
     first.stop().await?;
     proxy.lift(any);
     let second = world.operator_through(&proxy.url(), &["--policy-for-tests", &policy]).await?;
-    let before = proxy.struck(one);
-    struck(&proxy, one, before + 3).await?;
+    struck(&proxy, gone, proxy.struck(gone) + 5).await?;
+    struck(&proxy, one, proxy.struck(one) + 1).await?;
     assert_eq!((world.sandbox.mark(), world.ledgers().await?.len()), (calls, 2));
     ensure!(ready_reason(&world.get("stays").await?) == Some("TokenReady"), "a page was taken for an answer");
 
+    proxy.lift(gone);
     proxy.lift(one);
     eventually("the target to be restored", GENEROUS, async || {
         ensure!(world.own_token("stays").await? == token, "it is another one");

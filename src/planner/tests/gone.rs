@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::RevoiceitCredential,
-    planner::{Denied, Owner, Record, Refused, Resource},
+    planner::{Denied, Ledger, Owner, Record, Refused, Resource, Unusable},
 };
 
 /// Gone for any reason; what is left is the ledger.
@@ -121,6 +121,20 @@ fn in_the_background_revocation_goes_on_for_ever() {
     }
     assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]), "{pauses:?}");
     assert_eq!(pauses.last().map(SignedDuration::as_secs), Some(3600));
+}
+
+/// A ledger of another cluster that a backup tool brought here, say: its tokens live there.
+#[test]
+fn gone_with_a_ledger_that_cannot_be_used_nothing_is_done() {
+    for why in [Unusable::Corrupt, Unusable::LaterFormat, Unusable::ForeignHome, Unusable::ForeignResource, Unusable::OtherIssuer] {
+        for absent in [Resource::NotFound { proven: false }, Resource::NotFound { proven: true }, Resource::Replaced] {
+            let mut story = gone(absent);
+            story.ledger = Ledger::Unusable(why);
+            let is_unproven = matches!(story.absent, Resource::NotFound { proven: false });
+            assert_eq!(story.pass(), ["Look", if is_unproven { "Rest for ever" } else { "Rest until 10:15:00" }], "{why:?}");
+            assert!(story.secrets.contains_key(&name("speech-token")) && matches!(story.ledger, Ledger::Unusable(_)));
+        }
+    }
 }
 
 /// `--namespace` was changed: what is left is for whoever serves the namespace, and its deletion is this operator's to end.
