@@ -141,8 +141,9 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledge
             return Ok(found_resource(cx, Resource::NotFound { proven: false }, uid));
         }
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, clock::now(), &cx.policy),
-        // A closed record has seen the end of its resource, and outlives the CRD too.
-        Err(kube::Error::Api(status)) if status.code == 404 && is_closed(ledger) => return Ok(Resource::NotFound { proven: false }),
+        Err(kube::Error::Api(status)) if status.code == 404 && has_seen_its_end(cx, seen, ledger) => {
+            return Ok(Resource::NotFound { proven: false });
+        }
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(Error::NotServed),
         Err(error) => return Err(Error::ReadResource(error.into())),
     };
@@ -161,8 +162,12 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledge
     }
 }
 
-fn is_closed(ledger: &Ledger) -> bool {
-    matches!(ledger, Ledger::Here { record, .. } if record.closed)
+/// A closed record outlives the CRD, too: what is left in it is revoked although nothing can be asked about its resource any more. Only a drain
+/// that was broken off closes the record of a resource that is wanted, and that one the watch has.
+fn has_seen_its_end<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledger) -> bool {
+    let is_closed = matches!(ledger, Ledger::Here { record, .. } if record.closed);
+    let is_wanted = cx.watched.resource(&seen.id.uid).is_some_and(|known| kube::Resource::meta(&*known).deletion_timestamp.is_none());
+    is_closed && !is_wanted && cx.place.serves(&seen.id.namespace)
 }
 
 fn found_resource<A: Auth>(cx: &Context<A>, resource: Resource, uid: &str) -> Resource {
