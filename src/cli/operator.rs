@@ -61,7 +61,8 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     let auth = auth(args, &metrics)?;
     let Some(home) = home(&calls, &operator_namespace, &stop).await? else { return Ok(tasks.run(LAST_SAVES).await?) };
     found_namespace.set(true);
-    let place = Arc::new(Place { operator_namespace: operator_namespace.clone(), home, issuer: auth.origin() });
+    let namespaces = args.namespace.iter().cloned().collect();
+    let place = Arc::new(Place { operator_namespace: operator_namespace.clone(), home, issuer: auth.origin(), namespaces });
 
     let (watched, wakes) = Watched::new();
     let watched = Arc::new(watched);

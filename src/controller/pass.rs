@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     planner::{
-        self, Act, Answer, Came, Cause, Change, Lane, Ledger, Look, Observed, Plan, ResourceId, Rest, Sight, Sighted, Stamp, Suspects,
-        Until, fold, plan,
+        self, Act, Answer, Came, Cause, Change, Lane, Ledger, Look, Observed, Plan, Resource, ResourceId, Rest, Sight, Sighted, Stamp,
+        Suspects, Until, fold, plan,
     },
     revoiceit::{Auth, Revoked},
     runtime::metrics::{IssueCause, Revocation},
@@ -202,6 +202,10 @@ async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Result
     } else if seen.meta().is_none() {
         cx.facts.outlived(&seen.id, seen.record());
     }
+    let is_unattended = is_unattended(cx, seen);
+    if cx.facts.unattended(&seen.id.uid, is_unattended) && is_unattended {
+        tracing::warn!("a ledger is left alone: its resource is out of scope (--namespace), or is gone and the ledger cannot be used");
+    }
     if let Some(status) = status
         && write_status(cx, seen, &status).await? == Written::Conflict
     {
@@ -211,4 +215,14 @@ async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Result
         cx.events.publish(notice, seen).await;
     }
     Ok(Some(until))
+}
+
+/// No watch has the resource, and there is a ledger for which this pass could do nothing.
+fn is_unattended<A: Auth>(cx: &Context<A>, seen: &Observed) -> bool {
+    let is_left = match &seen.ledger {
+        Ledger::Absent => false,
+        Ledger::Unusable(_) => true,
+        Ledger::Here { .. } => matches!(seen.resource, Resource::Wanted(_) | Resource::Unreadable(_)),
+    };
+    is_left && cx.watched.resource(&seen.id.uid).is_none()
 }

@@ -27,9 +27,7 @@ use crate::{
 
 /// How often due times are looked at. A machine that slept is late by this.
 const TICK: Duration = Duration::from_secs(1);
-/// How often ledgers without a resource are looked for.
-const SWEEP: Duration = Duration::from_secs(10 * 60);
-/// How soon that is tried again when it fails.
+/// How soon ledgers without a resource are looked for again when that fails.
 const SWEEP_AGAIN: Duration = Duration::from_secs(15);
 
 type Ended = (Arc<ResourceId>, Result<Until, Error>, Duration);
@@ -117,10 +115,10 @@ async fn stand_by(
 async fn sweep_on_and_on<A: Auth>(cx: Arc<Context<A>>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let pause = match sweep(&cx).await {
-            Ok(()) => SWEEP,
+            Ok(()) => cx.policy.sweep,
             Err(error) => {
                 tracing::warn!(error = %error.told(), "ledgers were not swept");
-                SWEEP_AGAIN
+                SWEEP_AGAIN.min(cx.policy.sweep)
             }
         };
         tokio::select! {
@@ -165,6 +163,9 @@ impl Passes {
                     Err(error) => {
                         tracing::warn!(namespace = id.namespace, name = id.name, error = %error.told(), "a pass ended in trouble, and comes back");
                         cx.metrics.pass(PassResult::Error, took);
+                        if cx.watched.resource(&id.uid).is_none() {
+                            cx.facts.unattended(&id.uid, true);
+                        }
                         queue.troubled(&id.uid, error.retry_after(), now);
                     }
                 }

@@ -20,27 +20,31 @@ pub(super) async fn sweep<A: Auth>(cx: &Context<A>) -> Result<(), Error> {
     let ledgers: Api<Tolerant<PartialObjectMeta<Secret>>> = Api::namespaced(cx.client.clone(), &cx.place.operator_namespace);
     let only = ListParams::default().fields(&format!("type={}", names::LEDGER_TYPE));
     let listed = ledgers.list(&only).await.map_err(|error| Error::ListLedgers(error.into()))?;
-    let mut unattended = 0;
-    for ledger in &listed.items {
-        let name = ledger.name_any();
+    let found: Vec<String> = listed.items.iter().map(ResourceExt::name_any).collect();
+    cx.facts.ledgers(&found.iter().filter_map(|name| name.strip_prefix(names::LEDGER_PREFIX)).collect());
+    let mut without_resource = 0;
+    for (ledger, name) in listed.items.iter().zip(&found) {
         let Some(uid) = name.strip_prefix(names::LEDGER_PREFIX) else { continue };
         if cx.watched.resource(uid).is_some() {
+            cx.facts.unattended(uid, false);
             continue;
         }
-        unattended += 1;
+        without_resource += 1;
         let named = ledger.annotations().get(names::RESOURCE_ANNOTATION).and_then(|of| of.split_once('/'));
         let id = match named {
             Some((namespace, name)) => Some(ResourceId { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() }),
             // Somebody removed the annotation. The record says it too.
-            None => read_id(cx, &name).await?.filter(|id| id.uid == uid),
+            None => read_id(cx, name).await?.filter(|id| id.uid == uid),
         };
         match id {
             Some(id) => cx.watched.wake_gone(Arc::new(id)),
-            None => tracing::warn!(ledger = name, "nothing tells which resource a ledger is for: its annotation and its record are broken"),
+            None => {
+                cx.facts.unattended(uid, true);
+                tracing::warn!(ledger = name, "nothing tells which resource a ledger is for: its annotation and its record are broken");
+            }
         }
     }
-    cx.facts.ledgers_unattended(unattended);
-    tracing::info!(ledgers = listed.items.len(), unattended, "ledgers swept");
+    tracing::info!(ledgers = found.len(), without_resource, "ledgers swept");
     Ok(())
 }
 

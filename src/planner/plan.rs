@@ -24,7 +24,8 @@ pub(super) type Step = fn(&View) -> Option<Plan>;
 /// What to do next, from what was seen, at this time. Pure.
 pub fn plan(seen: &Observed, now: Timestamp) -> Plan {
     let v = View::new(seen, now);
-    const STEPS: [Step; 7] = [look_again, save_what_is_in_hand, stop_when_spent, ledger_refused, clear_answered_intent, absent, unreadable];
+    const STEPS: [Step; 8] =
+        [look_again, save_what_is_in_hand, stop_when_spent, ledger_refused, clear_answered_intent, absent, out_of_scope, unreadable];
     let plan = STEPS.iter().find_map(|step| step(&v));
     plan.unwrap_or_else(|| if v.is_ending() { ending::plan(&v) } else { wanted::plan(&v) })
 }
@@ -93,6 +94,12 @@ fn absent(v: &View) -> Option<Plan> {
     Some(if is_nothing_lost && v.can_save() { Plan::Act(Act::DeleteLedger) } else { rest(v, Reason::Issuing) })
 }
 
+/// Its namespace is not served any more: its deletion is carried out, when a sweep finds it, and nothing else is done for it.
+fn out_of_scope(v: &View) -> Option<Plan> {
+    let is_there = matches!(v.seen.resource, Resource::Wanted(_) | Resource::Unreadable(_));
+    (is_there && !v.is_ending() && !v.seen.place.serves(&v.seen.id.namespace)).then(|| forget(v))
+}
+
 /// It may have been written by a later version, or poisoned by a tenant. Its deletion is seen all the same.
 fn unreadable(v: &View) -> Option<Plan> {
     let Resource::Unreadable(_) = v.seen.resource else { return None };
@@ -127,7 +134,7 @@ pub(super) fn rest_until(v: &View, reason: Reason, until: Option<Timestamp>) -> 
     Plan::Rest(Rest { until: next.map_or(Until::Woken, Until::At), status, tell })
 }
 
-/// Ends the pass: nothing is left of the resource.
+/// Ends the pass: nothing is left of the resource, or nothing of it is this operator's to see to.
 pub(super) fn forget(v: &View) -> Plan {
     debug_assert!(v.my_unsent_intent().is_none(), "an intent stands in a record");
     Plan::Rest(Rest { until: Until::Forgotten, status: None, tell: Vec::new() })

@@ -47,6 +47,9 @@ pub struct Policy {
     /// Between two NotFounds that prove a resource gone.
     #[serde(with = "millis")]
     pub absence: Duration,
+    /// Between two times at which ledgers without a resource are looked for.
+    #[serde(with = "millis")]
+    pub sweep: Duration,
     /// From this many refresh tokens on their way out on, no call is begun that might add one.
     pub retiring_cap: usize,
     /// Acts in one pass; saving what is in hand is not counted against it.
@@ -73,6 +76,7 @@ impl Default for Policy {
             budget_interval: 15 * MINUTE,
             budget_burst: 5,
             absence: 5 * MINUTE,
+            sweep: 10 * MINUTE,
             retiring_cap: 8,
             max_acts: 24,
             draining: None,

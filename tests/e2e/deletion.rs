@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use crate::world::{Operator, World, conditions};
 
 /// Retries that a test need not wait for.
-fn impatient() -> Value {
-    json!({ "retryMin": 200, "retryMax": 1000, "revokeRetryMax": 500, "absence": 500 })
+pub(crate) fn impatient() -> Value {
+    json!({ "retryMin": 200, "retryMax": 1000, "revokeRetryMax": 500, "absence": 500, "sweep": 500 })
 }
 
 /// A ready resource and its operator.
-async fn with_token(world: &World, spec: Value) -> Result<Operator> {
+pub(crate) async fn with_token(world: &World, spec: Value) -> Result<Operator> {
     world.credentials("client").await?;
     let operator = world.operator(&["--policy-for-tests", &world.policy(&impatient())?]).await?;
     world.speech(spec).await?;
@@ -216,7 +216,7 @@ async fn delete_namespace(world: &World) -> Result<()> {
 }
 
 /// So many lines were ever issued, and each of them was revoked.
-async fn revoked(world: &World, lines: usize) -> Result<()> {
+pub(crate) async fn revoked(world: &World, lines: usize) -> Result<()> {
     let states: Vec<LineState> = world.sandbox.truth().lines.iter().map(Line::state).collect();
     ensure!(states == vec![LineState::Revoked; lines], "{states:?}");
     Ok(())

@@ -1,20 +1,24 @@
 //! End-to-end tests against a real API server.
 
 mod counts;
+mod crd;
 mod credentials;
 mod deletion;
 mod depth;
 mod faults;
 mod golden;
+mod gone;
 mod hanging;
 mod install;
 mod leaders;
+mod ledgers;
 mod life;
 mod lines;
 mod manifests;
 mod names;
 mod outcomes;
 mod poison;
+mod recreated;
 mod refusals;
 mod resource;
 mod restart;

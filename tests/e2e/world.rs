@@ -58,9 +58,13 @@ impl World {
 
     /// With a Revoiceit that behaves as its switches say.
     pub(crate) async fn with(switch: impl FnOnce(&mut Switches)) -> Result<Self> {
+        Self::on(installed().await?, switch).await
+    }
+
+    /// On a cluster of the test's own.
+    pub(crate) async fn on(cluster: &'static Cluster, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let cluster = installed().await?;
         let (tenant, system) = (format!("tenant-{number}"), format!("system-{number}"));
         let mut switches = Switches::default();
         switch(&mut switches);
@@ -68,9 +72,14 @@ impl World {
         let scratch = Arc::new(Scratch::new("world")?);
         let world = Self { cluster, client: cluster.client().await?, tenant, system, sandbox, scratch, started: AtomicU32::new(0) };
         world.cluster.kubectl(["create", "namespace", &world.tenant]).await?;
-        world.cluster.kubectl(["create", "namespace", &world.system]).await?;
-        world.apply(&world.rights()?).await?;
+        world.install().await?;
         Ok(world)
+    }
+
+    /// The operator's namespace, account and roles.
+    pub(crate) async fn install(&self) -> Result<()> {
+        self.cluster.kubectl(["create", "namespace", &self.system]).await?;
+        self.apply(&self.rights()?).await
     }
 
     /// The service account and its roles as `deploy/` has them, for the operator's namespace of this test.
@@ -303,13 +312,14 @@ impl World {
         Ok(self.written_since(mark).await?.iter().map(ToString::to_string).collect())
     }
 
-    /// Waits until the queue of the leader has nothing to do: no request but those for the lease for a second.
+    /// Waits until the queue of the leader has nothing to do: no request but those for the lease, and the sweeps' lists, for a second.
     pub(crate) async fn at_rest(&self) -> Result<()> {
         eventually("the operators to be at rest", GENEROUS, async || {
             let mark = self.cluster.audit_mark().await?;
             tokio::time::sleep(Duration::from_secs(1)).await;
             let asked = self.asked_since(mark).await?;
-            let busy = asked.iter().find(|event| event.resource != "leases" && event.verb != "watch");
+            let is_sweep = |event: &AuditEvent| event.verb == "list" && event.namespace == self.system;
+            let busy = asked.iter().find(|event| event.resource != "leases" && event.verb != "watch" && !is_sweep(event));
             ensure!(busy.is_none(), "one asked for {}", busy.map(ToString::to_string).unwrap_or_default());
             Ok::<_, anyhow::Error>(())
         })
@@ -441,6 +451,18 @@ impl Operator {
     /// SIGKILL.
     pub(crate) fn kill(&self) {
         self.process.kill();
+    }
+
+    /// Waits until its metrics have this line.
+    pub(crate) async fn shows(&self, line: &str) -> Result<()> {
+        eventually(&format!("/metrics to have {line}"), GENEROUS, async || {
+            let (name, _) = line.split_once(' ').context("a line is a name and a value")?;
+            let metrics = self.get("/metrics").await?;
+            let shown: Vec<&str> = metrics.lines().filter(|shown| shown.starts_with(name)).collect();
+            ensure!(shown.contains(&line), "it has {shown:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
     }
 
     /// Whether its metrics say that it leads.

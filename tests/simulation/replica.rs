@@ -1,6 +1,6 @@
 //! One process of the operator: what `run` puts together, with a simulated API server, Revoiceit and clock.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -77,6 +77,7 @@ impl Replica {
             operator_namespace: SYSTEM.to_owned(),
             home: "home".to_owned(),
             issuer: "https://api.revoiceit.com".to_owned(),
+            namespaces: BTreeSet::new(),
         });
         let cx = Arc::new(Context {
             client: client.clone(),
