@@ -15,12 +15,21 @@ use crate::{
     revoiceit::Auth,
 };
 
-/// Puts every ledger without a resource into the queue. Metadata only: no token is read, but of a ledger that has lost its annotation.
+/// Puts every ledger without a resource into the queue.
 pub(super) async fn sweep<A: Auth>(cx: &Context<A>) -> Result<(), Error> {
+    for id in unattended(cx).await? {
+        cx.watched.wake_gone(id);
+    }
+    Ok(())
+}
+
+/// What ledgers without a resource are for. Metadata only: no token is read, but of a ledger that has lost its annotation.
+pub(super) async fn unattended<A: Auth>(cx: &Context<A>) -> Result<Vec<Arc<ResourceId>>, Error> {
     let ledgers: Api<Tolerant<PartialObjectMeta<Secret>>> = Api::namespaced(cx.client.clone(), &cx.place.operator_namespace);
     let only = ListParams::default().fields(&format!("type={}", names::LEDGER_TYPE));
     let listed = ledgers.list(&only).await.map_err(|error| Error::ListLedgers(error.into()))?;
     let mut unattended = 0;
+    let mut found = Vec::new();
     for ledger in &listed.items {
         let name = ledger.name_any();
         let Some(uid) = name.strip_prefix(names::LEDGER_PREFIX) else { continue };
@@ -35,13 +44,13 @@ pub(super) async fn sweep<A: Auth>(cx: &Context<A>) -> Result<(), Error> {
             None => read_id(cx, &name).await?.filter(|id| id.uid == uid),
         };
         match id {
-            Some(id) => cx.watched.wake_gone(Arc::new(id)),
+            Some(id) => found.push(Arc::new(id)),
             None => tracing::warn!(ledger = name, "nothing tells which resource a ledger is for: its annotation and its record are broken"),
         }
     }
     cx.facts.ledgers_unattended(unattended);
     tracing::info!(ledgers = listed.items.len(), unattended, "ledgers swept");
-    Ok(())
+    Ok(found)
 }
 
 async fn read_id<A: Auth>(cx: &Context<A>, ledger: &str) -> Result<Option<ResourceId>, Error> {

@@ -80,8 +80,8 @@ pub(super) fn deadline(v: &View) -> Option<Timestamp> {
             let own = schedule::after(since, wait);
             Some(policy.draining.map_or(own, |drain| own.min(drain)))
         }
-        Resource::Wanted(_) => policy.draining,
-        Resource::Unreadable(_) | Resource::NotFound { .. } | Resource::Replaced | Resource::Released => None,
+        Resource::Wanted(_) | Resource::Unreadable(_) => policy.draining,
+        Resource::NotFound { .. } | Resource::Replaced | Resource::Released => None,
     }
 }
 
