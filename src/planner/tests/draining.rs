@@ -5,8 +5,11 @@ use std::sync::Arc;
 use super::{
     builders::CredentialExt,
     fixtures::{TARGET, at, credential, minutes, name, ours, record, seconds, seen, settled},
+    story::Story,
 };
-use crate::planner::{Act, Consent, Ledger, Observed, Owner, Plan, Policy, Remains, Resource, Unusable, Which, plan, remains, waits_until};
+use crate::planner::{
+    Act, Change, Consent, Ledger, Observed, Owner, Plan, Policy, Remains, Resource, Unusable, Which, plan, remains, waits_until,
+};
 
 fn draining(seen: Observed) -> Observed {
     seen.edited(|it| it.policy = Arc::new(Policy::default().draining(at("10:00"), minutes(5))))
@@ -21,8 +24,24 @@ fn unreadable() -> Observed {
 fn a_resource_that_cannot_be_read_is_drained_by_its_metadata() {
     let seen = unreadable().with(record().live(1, "09:30"));
     assert_eq!(plan(&seen.clone().target(TARGET, ours(Owner::Me)), at("10:00")), Plan::Act(Act::DeleteTarget(name(TARGET))));
+    assert_eq!(plan(&seen, at("10:00")), Plan::Act(Act::SaveLedger(Change::Retire { now: at("10:00") })));
+    let seen = unreadable().with(record().retiring(1, "10:00"));
     assert_eq!(plan(&seen, at("10:00")), Plan::Act(Act::Revoke(Which::Revision(1))));
     assert_eq!(plan(&unreadable().with(record().closed()), at("10:00")), Plan::Act(Act::Release));
+}
+
+/// Whoever is served after a drain that was broken off gets a new line: the old one may be revoked already.
+#[test]
+fn a_drain_that_died_in_the_middle_of_a_revocation_leaves_nothing_to_deliver_from() {
+    let mut story = Story::of(credential().claimed()).with(record().live(1, "09:30"));
+    story.policy = Policy::default().draining(at("10:00"), minutes(5));
+    story.lose_reply_of("Revoke 1");
+    story.dies_after = Some(5);
+    assert_eq!(story.pass(), ["Look", "DeleteTarget speech-token", "Save Retire", "Look", "Revoke 1"]);
+    story.policy = Policy::default();
+    let acts = story.pass();
+    assert_eq!(acts[1..5], ["TryTarget speech-token", "Save Intend First", "Issue", "Save Fold"], "{acts:?}");
+    assert_eq!(story.pass()[..3], ["Look", "Revoke 1", "Save Fold"]);
 }
 
 #[test]
