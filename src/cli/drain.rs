@@ -266,3 +266,43 @@ async fn took(leadership: &mut Leadership, wait: Duration, stop: &CancellationTo
         taken = timeout(wait, leadership.began()) => taken.is_ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cli::{Cli, Verb, flags::LogLevel},
+        runtime::telemetry::LogFormat,
+    };
+
+    fn parsed(flags: &[&str]) -> Result<DrainArgs, String> {
+        match Cli::try_parse_and_check(["revoiceit-operator", "drain"].iter().chain(flags)) {
+            Ok(Cli { verb: Verb::Drain(args) }) => Ok(*args),
+            Ok(other) => Err(format!("{other:?}")),
+            Err(error) => Err(error.to_string().lines().next().unwrap_or_default().to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_for_a_person() {
+        let args = parsed(&[]).expect("defaults are valid");
+        assert_eq!((args.timeout, args.lease_wait), (Duration::from_secs(300), Duration::from_secs(90)));
+        assert_eq!((args.deployment, args.dry_run), (None, false));
+        assert_eq!((args.log.log_format, args.log.log_level), (LogFormat::Text, LogLevel::Warn));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_what_to_do() {
+        for (flags, message) in [
+            (["--timeout", "0s"], "error: invalid value '0s' for '--timeout <DURATION>': must be from 1s to 24h"),
+            (["--lease-wait", "11m"], "error: invalid value '11m' for '--lease-wait <DURATION>': must be from 1s to 10m"),
+            (
+                ["--api-url", "http://127.0.0.1:9"],
+                "error: --api-url http://127.0.0.1:9/ would send client secrets and tokens unencrypted: use an https:// URL, or add \
+                 --allow-insecure-api for a sandbox",
+            ),
+        ] {
+            assert_eq!(parsed(&flags), Err(message.to_owned()));
+        }
+    }
+}

@@ -76,7 +76,8 @@ pub async fn drain<A: Auth>(
     let mut work = Work::new(cx.clone(), wakes, CONCURRENCY, passes.clone());
     let mut open = Open::of(all(&cx, deadline, stop).await?);
     open.wake(&mut work, |_| true);
-    let (mut again_at, mut tell_at, mut is_over) = (clock::now(), planner::after(clock::now(), TELL), false);
+    let (mut again_at, mut tell_at) = (planner::after(clock::now(), AGAIN), planner::after(clock::now(), TELL));
+    let mut is_over = false;
     let outcome = loop {
         let now = clock::now();
         if now >= deadline && !is_over {

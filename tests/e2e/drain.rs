@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
 use kube::{Api, ResourceExt, api::ListParams};
 use revoiceit_harness::{
+    cluster::{AuditMark, Cluster, Options},
     process::{Process, Signal},
     wait::{GENEROUS, eventually},
 };
@@ -60,7 +61,7 @@ async fn all_is_taken_away(world: &World, resources: usize) -> Result<()> {
     let left = world.resources().list(&ListParams::default()).await?.items;
     assert_eq!(left.len(), resources);
     for resource in left {
-        assert_eq!((resource.finalizers(), resource.annotations().get(names::CLAIM_ANNOTATION)), ([String::new(); 0].as_slice(), None));
+        assert!(resource.finalizers().is_empty() && !resource.annotations().contains_key(names::CLAIM_ANNOTATION));
         assert_eq!(ready_reason(&resource), Some("Revoking"), "{}", resource.name_any());
         assert!(resource.status.is_some_and(|status| status.suspected_lost.unwrap_or(0) == 0));
     }
@@ -129,7 +130,7 @@ async fn a_drain_takes_everything_away_and_leaves_the_resources() -> Result<()> 
 }
 
 /// What a drain wrote since the mark, but for the lease.
-async fn writes(world: &World, mark: revoiceit_harness::cluster::AuditMark) -> Result<Vec<String>> {
+async fn writes(world: &World, mark: AuditMark) -> Result<Vec<String>> {
     let asked = world.asked_by(ACCOUNT, mark).await?;
     Ok(asked.iter().filter(|event| event.is_write() && event.resource != "leases").map(ToString::to_string).collect())
 }
@@ -210,7 +211,7 @@ async fn what_cannot_be_revoked_is_named_and_kept_and_revoked_after_a_reinstall(
         let ledger = names::ledger_name(&world.get(&name).await?.uid().context("no UID")?);
         assert_eq!(lines[2 + number], format!("  {}/{name}: 1 refresh token in the ledger {}/{ledger}", world.tenant, world.system));
         let resource = world.get(&name).await?;
-        assert_eq!((resource.finalizers(), ready_reason(&resource)), ([String::new(); 0].as_slice(), Some("Revoking")));
+        assert_eq!((resource.finalizers().len(), ready_reason(&resource)), (0, Some("Revoking")));
         assert_eq!(world.record(&name).await?["closed"], true);
     }
     assert_eq!((world.ledgers().await?.len(), world.sandbox.truth().live().count()), (3, 3));
@@ -321,6 +322,25 @@ async fn a_drain_that_is_told_to_stop_gives_the_lease_back_and_forgets_nothing()
     world.sandbox.heal(away);
     drain(&world, &[]).await?;
     all_is_taken_away(&world, 2).await?;
+    world.no_secret_is_told(&[]).await
+}
+
+/// As after an uninstall that went wrong: it must not be stuck for ever.
+#[tokio::test]
+async fn without_the_crd_there_is_nothing_to_drain_unless_there_are_ledgers() -> Result<()> {
+    let world = World::new().await?;
+    let cluster = Cluster::start(Options::default()).await?;
+    cluster.kubectl(["create", "namespace", &world.system]).await?;
+    let flags = ["--policy-for-tests", &world.policy(&impatient())?];
+    let said = ended(&world.spawn_verb("drain", cluster.admin_kubeconfig(), &flags)?).await?;
+    assert_eq!(said, "The CRD is not installed, and there are no ledgers: nothing is left to drain.\n");
+
+    let type_ = format!("--type={}", names::LEDGER_TYPE);
+    cluster.kubectl(["create", "secret", "generic", "rvc-x", "-n", &world.system, &type_]).await?;
+    let (code, said) = failed(&world.spawn_verb("drain", cluster.admin_kubeconfig(), &flags)?).await?;
+    let expected =
+        format!("error: the CRD is not installed, but there are 1 ledgers in the namespace {}, whose tokens may live", world.system);
+    ensure!(code == Some(1) && said.starts_with(&expected), "{code:?} {said}");
     world.no_secret_is_told(&[]).await
 }
 
