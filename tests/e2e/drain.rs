@@ -225,6 +225,13 @@ async fn what_cannot_be_revoked_is_named_and_kept_and_revoked_after_a_reinstall(
 
 /// Each resource has exactly one token, and what was before it is revoked.
 async fn begun_anew(world: &World, resources: usize) -> Result<()> {
+    // What the status said before the drain, it may say still.
+    eventually("one line of each to live, in a ledger", GENEROUS, async || {
+        let (live, ledgers) = (world.sandbox.truth().live().count(), world.ledgers().await?.len());
+        ensure!((live, ledgers) == (resources, resources), "{live} lines live, {ledgers} ledgers");
+        anyhow::Ok(())
+    })
+    .await?;
     for number in 0..resources {
         world.reason(&format!("speech-{number}"), "TokenReady").await?;
     }
