@@ -176,6 +176,10 @@ fn found_resource<A: Auth>(cx: &Context<A>, resource: Resource, uid: &str) -> Re
 
 async fn read_source<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Source, Error> {
     let Resource::Wanted(wanted) = &seen.resource else { return Ok(Source::Missing) };
+    if seen.policy.draining.is_some() {
+        // Nothing is obtained, so no pair is read.
+        return Ok(Source::Missing);
+    }
     let reference = &wanted.spec.credentials_secret_ref;
     if let Seen::At(version) = cx.watched.secret(&seen.id.namespace, &reference.name) {
         let version = Version::new(&*version);

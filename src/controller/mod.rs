@@ -3,6 +3,7 @@
 mod absence;
 mod classify;
 mod context;
+mod drain;
 mod error;
 mod events;
 mod facts;
@@ -17,12 +18,15 @@ mod serve;
 mod slot;
 mod status;
 mod sweep;
+mod taken;
 mod tolerant;
 mod watch;
+mod work;
 
 pub use self::{
     absence::Absences,
     context::Context,
+    drain::{Broken, Held, drain, held},
     error::Error,
     events::Events,
     facts::Facts,
@@ -30,5 +34,6 @@ pub use self::{
     index::{Scope, Watched},
     repairs::Repairs,
     serve::serve,
+    taken::{Counts, Taken},
     watch::{Synced, resources, secrets},
 };

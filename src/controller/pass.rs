@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     planner::{
-        self, Act, Answer, Came, Cause, Change, Lane, Ledger, Look, Observed, Plan, Resource, ResourceId, Rest, Sight, Sighted, Stamp,
-        Suspects, Until, fold, plan,
+        self, Act, Answer, Came, Cause, Change, Lane, Ledger, Look, Observed, Plan, Remains, Resource, ResourceId, Rest, Sight, Sighted,
+        Stamp, Suspects, Until, fold, plan,
     },
     revoiceit::{Auth, Revoked},
     runtime::metrics::{IssueCause, Revocation},
@@ -28,6 +28,15 @@ const HOLD: Duration = Duration::from_secs(1);
 /// Longest pause while something is in hand.
 const HOLD_MAX: Duration = Duration::from_secs(15);
 
+/// How a pass ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// When the next one is due.
+    pub(super) until: Until,
+    /// What the operator still holds. `None`: the pass was broken off, and did not see that.
+    pub(super) left: Option<Remains>,
+}
+
 /// Does what is to be done for one resource, and says when the next pass is due.
 ///
 /// An error is trouble with reaching the Kubernetes API and nothing else; the record is unchanged by it. While Revoiceit's answer is in hand
@@ -36,7 +45,8 @@ const HOLD_MAX: Duration = Duration::from_secs(15);
 ///
 /// `stop` ends the pass only where nothing is lost by it: while it waits for a permit, and between two acts before it has sent a call. What
 /// was answered is delivered and told as ever: by that the next leader learns of it, which would otherwise wait until the intent has run out.
-pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &mut Slot, stop: &CancellationToken) -> Result<Until, Error> {
+/// Nor does a deletion wait for a permit when its deadline has come: it goes on without the call.
+pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &mut Slot, stop: &CancellationToken) -> Result<Ended, Error> {
     let mut seen = Observed::begin(id, stamp(), cx.policy.clone(), cx.place.clone());
     if let Some(glance) = look::glance(cx, &seen).await? {
         seen = with(seen, glance);
@@ -50,13 +60,13 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
     loop {
         let now = cx.now();
         if stop.is_cancelled() && seen.spent.calls == 0 && !holds_on(&seen, now) {
-            return Ok(Until::At(now));
+            return Ok(broken_off(now));
         }
         let act = match plan(&seen, now) {
             Plan::Rest(rest) => match finish(cx, &seen, rest).await? {
                 // The cache lags behind, for as long as its watch is broken: from another glance would come the same status, and conflict.
                 None if seen.sighted == Sighted::Glance => Act::Look,
-                until => return Ok(until.unwrap_or(Until::At(now))),
+                until => return Ok(Ended { until: until.unwrap_or(Until::At(now)), left: Some(planner::remains(&seen)) }),
             },
             Plan::Act(act) => act,
         };
@@ -65,10 +75,12 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
                 drop(permit.take());
                 let deadline = planner::deadline(&seen, &act, now);
                 let may_stop = !holds_on(&seen, now);
+                let at_most = planner::waits_until(&seen, now).map(|until| planner::left(now, until));
                 seen = seen.without_sights();
-                permit = slot.parked(wait(cx, deadline, lane, may_stop.then_some(stop))).await.map(|granted| (granted, lane));
+                let stopped = may_stop.then_some(stopped(stop, at_most));
+                permit = slot.parked(wait(cx, deadline, lane, stopped)).await.map(|granted| (granted, lane));
                 if permit.is_none() {
-                    return Ok(Until::At(now));
+                    return Ok(broken_off(now));
                 }
                 Act::Look
             }
@@ -108,7 +120,7 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
 }
 
 /// Drawn for each pass and never used again: an intent with it is this pass's own.
-fn stamp() -> Stamp {
+pub(super) fn stamp() -> Stamp {
     use ring::rand::{SecureRandom, SystemRandom};
     let mut bits = [0_u8; 16];
     SystemRandom::new().fill(&mut bits).unwrap_or_else(|_| unreachable!("the system's random numbers are always there"));
@@ -120,16 +132,32 @@ fn holds_on(seen: &Observed, now: Timestamp) -> bool {
     !seen.hand.is_empty() || seen.my_intent().is_some_and(|intent| intent.until > now)
 }
 
-fn with(seen: Observed, look: Look) -> Observed {
+pub(super) fn with(seen: Observed, look: Look) -> Observed {
     fold(seen, Came::Saw(Sight::Look(Box::new(look))))
 }
 
+/// It comes back at once, unless nobody serves the queue any more.
+fn broken_off(now: Timestamp) -> Ended {
+    Ended { until: Until::At(now), left: None }
+}
+
+/// Returns when the process is to stop, or this time is over.
+async fn stopped(stop: &CancellationToken, at_most: Option<Duration>) {
+    match at_most {
+        Some(at_most) => tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(at_most) => {}
+        },
+        None => stop.cancelled().await,
+    }
+}
+
 /// The permit, or `None` when the pass may stop and is to.
-async fn wait<A: Auth>(cx: &Context<A>, deadline: Timestamp, lane: Lane, stop: Option<&CancellationToken>) -> Option<Permit> {
+async fn wait<A: Auth>(cx: &Context<A>, deadline: Timestamp, lane: Lane, stopped: Option<impl Future<Output = ()>>) -> Option<Permit> {
     let began = tokio::time::Instant::now();
     let stopped = async {
-        match stop {
-            Some(stop) => stop.cancelled().await,
+        match stopped {
+            Some(stopped) => stopped.await,
             None => std::future::pending().await,
         }
     };
@@ -154,11 +182,16 @@ fn measure<A: Auth>(cx: &Context<A>, act: &Act, came: &Came, seen: &Observed, en
                 cx.metrics.token_issued(cause);
             }
         }
-        (_, Came::Answered { answer: Answer::Revoke(_, outcome), .. }) => cx.metrics.revocation(match outcome {
-            Ok(Revoked::Confirmed) => Revocation::Confirmed,
-            Ok(Revoked::Unknown) => Revocation::Unknown,
-            Err(_) => Revocation::Failed,
-        }),
+        (_, Came::Answered { answer: Answer::Revoke(_, outcome), .. }) => {
+            cx.taken.revoked(outcome.is_ok());
+            cx.metrics.revocation(match outcome {
+                Ok(Revoked::Confirmed) => Revocation::Confirmed,
+                Ok(Revoked::Unknown) => Revocation::Unknown,
+                Err(_) => Revocation::Failed,
+            });
+        }
+        (Act::DeleteTarget(_), Came::Saw(_)) => cx.taken.deleted(),
+        (Act::Release, Came::Saw(_)) => cx.taken.released(),
         (Act::WriteTarget(_), Came::Saw(_)) if seen.spent.calls > 0 => {
             if let Some(ends_at) = ends_at {
                 cx.metrics.token_replaced(ends_at.duration_since(cx.now()).as_secs_f64());

@@ -100,9 +100,12 @@ fn out_of_scope(v: &View) -> Option<Plan> {
     (is_there && !v.is_ending() && !v.seen.place.serves(&v.seen.id.namespace)).then(|| forget(v))
 }
 
-/// It may have been written by a later version, or poisoned by a tenant. Its deletion is seen all the same.
+/// It may have been written by a later version, or poisoned by a tenant. Its deletion is seen all the same, and to take the operator away from it
+/// its spec need not be read.
 fn unreadable(v: &View) -> Option<Plan> {
-    let Resource::Unreadable(_) = v.seen.resource else { return None };
+    if !matches!(v.seen.resource, Resource::Unreadable(_)) || v.is_ending() {
+        return None;
+    }
     if v.my_unsent_intent().is_some() && v.can_save() {
         return Some(Plan::save(Change::Withdraw));
     }
@@ -213,6 +216,13 @@ pub fn deadline(seen: &Observed, act: &Act, now: Timestamp) -> Timestamp {
         },
         None => now,
     }
+}
+
+/// Until when a pass waits for a permit at most: then its resource is released without the call.
+pub fn waits_until(seen: &Observed, now: Timestamp) -> Option<Timestamp> {
+    let v = View::new(seen, now);
+    let is_waited_for = v.is_ending() && v.is_claimed();
+    ending::deadline(&v).filter(|deadline| is_waited_for && *deadline > now)
 }
 
 /// Whether a look has to read the credentials' content: only when a new line may be wanted.

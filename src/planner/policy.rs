@@ -84,6 +84,25 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// The same for taking the operator away, within `timeout` from now.
+    ///
+    /// There is no later: what failed is tried again soon, also what failed long ago and was to be tried in an hour. Nor is there time for the
+    /// usual proof of absence. It keeps pods from losing a token that they read, and here every token goes.
+    #[must_use]
+    pub fn draining(self, now: Timestamp, timeout: Duration) -> Self {
+        const SOON: Duration = Duration::from_secs(20);
+        Self {
+            draining: Some(super::schedule::after(now, timeout)),
+            absence: self.absence.min(timeout / 2),
+            retry_min: self.retry_min.min(SOON),
+            retry_max: self.retry_max.min(SOON),
+            revoke_retry_max: self.revoke_retry_max.min(SOON),
+            ..self
+        }
+    }
+}
+
 mod millis {
     use std::time::Duration;
 

@@ -26,7 +26,7 @@ use revoiceit_operator::api::{RevoiceitCredential, names};
 use revoiceit_sandbox::{Config, Sandbox, Switches, TokenForm};
 use serde_json::{Value, json};
 
-use crate::shared::{INSTALL, installed};
+use crate::shared::{DRAIN_RIGHTS, INSTALL, installed};
 
 /// How a client secret looks that must never be seen anywhere.
 pub(crate) const CANARY: &str = "canary-of-a-client-secret";
@@ -82,26 +82,30 @@ impl World {
         self.apply(&self.rights()?).await
     }
 
-    /// The service account and its roles as `deploy/` has them, for the operator's namespace of this test.
+    /// The service accounts and their roles as `deploy/` has them, for the operator's namespace of this test.
     fn rights(&self) -> Result<Value> {
-        let text = std::fs::read_to_string(INSTALL)?.replace("revoiceit-system", &self.system);
         let mut items = Vec::new();
-        for document in text.split("\n---\n") {
-            let mut object: Value = serde_saphyr::from_str(document).context("a document in deploy/install.yaml")?;
-            let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-            let is_operators = object["metadata"]["name"] == names::OPERATOR;
-            // What belongs to the whole cluster is there once for each test.
-            let own = json!(format!("{}-{}", names::OPERATOR, self.system));
-            match kind.as_str() {
-                "ServiceAccount" | "Role" | "RoleBinding" => {}
-                "ClusterRole" if is_operators => object["metadata"]["name"] = own,
-                "ClusterRoleBinding" if is_operators => {
-                    object["metadata"]["name"] = own.clone();
-                    object["roleRef"]["name"] = own;
+        for file in [INSTALL, DRAIN_RIGHTS] {
+            let text = std::fs::read_to_string(file)?.replace("revoiceit-system", &self.system);
+            for document in text.split("\n---\n") {
+                let mut object: Value = serde_saphyr::from_str(document).with_context(|| format!("a document in {file}"))?;
+                let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                let is_operators = name.starts_with(names::OPERATOR);
+                // What belongs to the whole cluster is there once for each test.
+                let own = json!(format!("{name}-{}", self.system));
+                match kind.as_str() {
+                    "ServiceAccount" => {}
+                    "Role" | "RoleBinding" => object["metadata"]["namespace"] = json!(self.system),
+                    "ClusterRole" if is_operators => object["metadata"]["name"] = own,
+                    "ClusterRoleBinding" if is_operators => {
+                        object["metadata"]["name"] = own.clone();
+                        object["roleRef"]["name"] = own;
+                    }
+                    _ => continue,
                 }
-                _ => continue,
+                items.push(object);
             }
-            items.push(object);
         }
         Ok(json!({ "apiVersion": "v1", "kind": "List", "items": items }))
     }
@@ -121,9 +125,14 @@ impl World {
 
     /// Starts an operator and waits for nothing. What the test gives no flag for is set by the environment, which flags go before.
     pub(crate) fn spawn(&self, kubeconfig: &Path, flags: &[&str]) -> Result<Process> {
+        self.spawn_verb("run", kubeconfig, flags)
+    }
+
+    /// The same with another verb.
+    pub(crate) fn spawn_verb(&self, verb: &str, kubeconfig: &Path, flags: &[&str]) -> Result<Process> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_revoiceit-operator"));
         command
-            .args(["run", "--kubeconfig"])
+            .args([verb, "--kubeconfig"])
             .arg(kubeconfig)
             .args(flags)
             .env("REVOICEIT_API_URL", self.sandbox.api_url())
@@ -297,7 +306,12 @@ impl World {
 
     /// What the operators of this test asked the API server since the mark.
     pub(crate) async fn asked_since(&self, mark: AuditMark) -> Result<Vec<AuditEvent>> {
-        let user = format!("system:serviceaccount:{}:{}", self.system, names::OPERATOR);
+        self.asked_by(names::OPERATOR, mark).await
+    }
+
+    /// What a service account in the operator's namespace asked since the mark.
+    pub(crate) async fn asked_by(&self, account: &str, mark: AuditMark) -> Result<Vec<AuditEvent>> {
+        let user = format!("system:serviceaccount:{}:{account}", self.system);
         Ok(self.cluster.audit_since(mark).await?.into_iter().filter(|event| event.user == user).collect())
     }
 

@@ -6,7 +6,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use revoiceit_operator::{
     api::names,
-    controller::{self, Absences, Context, Events, Facts, Gate, Limits, Repairs, Scope, Synced, Watched},
+    controller::{self, Absences, Context, Events, Facts, Gate, Limits, Repairs, Scope, Synced, Taken, Watched},
     planner::{Place, Policy},
     runtime::{
         admin::{Liveness, Readiness},
@@ -90,6 +90,7 @@ impl Replica {
             absences: Absences::default(),
             repairs: Repairs::default(),
             facts: Arc::new(Facts::default()),
+            taken: Taken::default(),
             events: Events::new(client, format!("pod-{number}"), &place),
             metrics: Arc::new(Metrics::new()),
         });

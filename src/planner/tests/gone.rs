@@ -192,6 +192,7 @@ fn draining_every_resource_is_treated_as_deleted() {
         [
             "Look",
             "DeleteTarget speech-token",
+            "Save Retire",
             "Look",
             "Revoke 1",
             "Save Fold",
