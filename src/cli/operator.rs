@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, convert::Infallible, path::Path, sync::Arc, tim
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Namespace};
-use kube::{Api, core::response::reason};
+use kube::{Api, ResourceExt, core::response::reason};
 use tokio_util::sync::CancellationToken;
 
 use super::run::RunArgs;
@@ -23,6 +23,7 @@ use crate::{
         metrics::Metrics,
         shutdown::{Tasks, on_signals},
         telemetry,
+        tolerant::Tolerant,
     },
 };
 
@@ -68,7 +69,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
 
     let pod = identity::pod_name();
     let leadership = if args.leader_elect {
-        let leases: Api<Lease> = Api::namespaced(cluster.client(Purpose::Lease)?, &operator_namespace);
+        let leases: Api<Tolerant<Lease>> = Api::namespaced(cluster.client(Purpose::Lease)?, &operator_namespace);
         let (elector, leadership) = Elector::new(NamedLease::new(leases, names::OPERATOR), identity::lease_identity(&pod), timing);
         tasks.spawn("leader election", elector.run(stop.clone()));
         leadership
@@ -128,10 +129,10 @@ fn auth(args: &RunArgs, metrics: &Arc<Metrics>) -> anyhow::Result<HttpAuth> {
 
 /// UID of the operator's own namespace, which every record carries. `None`: told to stop while the API server could not be reached.
 async fn home(client: &kube::Client, name: &str, stop: &CancellationToken) -> anyhow::Result<Option<String>> {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespaces: Api<Tolerant<Namespace>> = Api::all(client.clone());
     loop {
         match namespaces.get(name).await {
-            Ok(namespace) => return Ok(Some(namespace.metadata.uid.unwrap_or_default())),
+            Ok(namespace) => return Ok(Some(namespace.uid().unwrap_or_default())),
             // `is_not_found()` is true of a proxy's page, too.
             Err(kube::Error::Api(status)) if status.reason == reason::NOT_FOUND => {
                 bail!("the operator's own namespace \"{name}\" does not exist: create it, or name another one with --operator-namespace")

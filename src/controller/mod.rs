@@ -17,8 +17,9 @@ mod serve;
 mod slot;
 mod status;
 mod sweep;
-mod tolerant;
 mod watch;
+
+use crate::runtime::tolerant;
 
 pub use self::{
     absence::Absences,
