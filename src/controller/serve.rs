@@ -74,6 +74,7 @@ pub async fn serve<A: Auth>(
             Some((id, happened)) = wakes.recv() => {
                 if !matches!(&happened, Happened::Written(version) if cx.watched.is_own(version)) {
                     queue.wake(&id, happened, clock::now());
+                    passes.hear(&id.uid);
                 }
             }
             slot = slots.take(), if is_due => if let Some(id) = queue.next(clock::now()) {
@@ -136,6 +137,8 @@ async fn sweep_on_and_on<A: Auth>(cx: Arc<Context<A>>, stop: CancellationToken) 
 struct Passes {
     tasks: JoinSet<Ended>,
     of: HashMap<Id, Arc<ResourceId>>,
+    /// By UID: that something happened since its pass was begun.
+    news: HashMap<String, CancellationToken>,
     begun: u64,
 }
 
@@ -144,13 +147,22 @@ impl Passes {
         self.begun += 1;
         let span = tracing::info_span!("pass", number = self.begun, namespace = id.namespace, name = id.name, uid = id.uid);
         let of = id.clone();
+        let news = stop.child_token();
+        self.news.insert(id.uid.clone(), news.clone());
         let work = async move {
             let began = Instant::now();
-            let outcome = pass(&cx, id.clone(), &mut slot, &stop).await;
+            let outcome = pass(&cx, id.clone(), &mut slot, &stop, &news).await;
             (id, outcome, began.elapsed())
         };
         let task = self.tasks.spawn(work.instrument(span));
         self.of.insert(task.id(), of);
+    }
+
+    /// Something happened to the resource of this UID.
+    fn hear(&self, uid: &str) {
+        if let Some(news) = self.news.get(uid) {
+            news.cancel();
+        }
     }
 
     fn end<A: Auth>(&mut self, cx: &Context<A>, queue: &mut Queue, ended: Result<(Id, Ended), JoinError>) {
@@ -158,6 +170,7 @@ impl Passes {
         match ended {
             Ok((task, (id, outcome, took))) => {
                 self.of.remove(&task);
+                self.news.remove(&id.uid);
                 match outcome {
                     Ok(until) => {
                         cx.metrics.pass(PassResult::Rested, took);
@@ -172,6 +185,7 @@ impl Passes {
             }
             Err(error) => {
                 if let Some(id) = self.of.remove(&error.id()) {
+                    self.news.remove(&id.uid);
                     tracing::error!(namespace = id.namespace, name = id.name, "a pass panicked, and comes back");
                     cx.metrics.pass(PassResult::Panicked, Duration::ZERO);
                     queue.troubled(&id.uid, None, now);

@@ -29,7 +29,7 @@ pub use self::{
     hand::{Called, Hand},
     notice::{About, Notice},
     observed::{Claim, Consent, Denied, Leaving, Ledger, Observed, Owner, Place, Refused, Resource, Sighted, Source, Spent, Target},
-    plan::{deadline, plan, reads_credentials},
+    plan::{deadline, next_wake, overdue, plan, reads_credentials},
     policy::Policy,
     record::{FORMAT, Failed, Intent, IntentCall, Live, Record, ResourceId, Retiring, Suspects, TargetId, Unusable},
     render::{Desired, MAX_RENDERED, desired, dry},

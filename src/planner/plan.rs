@@ -208,6 +208,25 @@ pub fn deadline(seen: &Observed, act: &Act, now: Timestamp) -> Timestamp {
     }
 }
 
+/// When there may be something else to do than the call that a pass waits for.
+pub fn next_wake(seen: &Observed, now: Timestamp) -> Option<Timestamp> {
+    wakes(&View::new(seen, now)).filter(|wake| *wake > now).min()
+}
+
+/// What is to be said before a pass waits for a call: that the token which the status calls valid has expired.
+pub fn overdue(seen: &Observed, now: Timestamp) -> Option<Rest> {
+    let v = View::new(seen, now);
+    let status = v.wanted().filter(|_| !v.is_ending())?.status.as_ref()?;
+    let says_ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    if !says_ready || v.live().is_none_or(|live| live.expires_at > now) {
+        return None;
+    }
+    match rest(&v, wanted::reason(&v)) {
+        Plan::Rest(rest) => Some(rest),
+        Plan::Act(_) => None,
+    }
+}
+
 /// Whether a look has to read the credentials' content: only when a new line may be wanted.
 pub fn reads_credentials(seen: &Observed, indexed: Option<&super::words::Version>) -> bool {
     let Some(record) = seen.record() else { return true };
