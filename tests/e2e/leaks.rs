@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{Api, ResourceExt, api::ListParams};
-use revoiceit_operator::api::names;
+use revoiceit_operator::api::{RevoiceitCredential, names};
 
 use crate::{
     operator::Operator,
@@ -34,17 +34,23 @@ impl World {
         for operator in operators {
             places.push(("/metrics".to_owned(), operator.get("/metrics").await?));
         }
-        for namespace in [&self.tenant, &self.system] {
+        for namespace in self.tenants.iter().chain([&self.system]) {
             let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
             places.push((format!("events in {namespace}"), serde_json::to_string(&events.list(&ListParams::default()).await?.items)?));
+            let resources: Api<RevoiceitCredential> = Api::namespaced(self.client.clone(), namespace);
+            let resources = resources.list(&ListParams::default()).await?.items;
+            places.push((format!("resources in {namespace}"), serde_json::to_string(&resources)?));
         }
-        let resources = self.resources().list(&ListParams::default()).await?.items;
-        places.push(("resources".to_owned(), serde_json::to_string(&resources)?));
         for (place, text) in &places {
             let told = secrets.iter().find(|secret| is_told(text, secret));
             ensure!(told.is_none(), "{place} tells a secret");
         }
-        for secret in self.secrets().list(&ListParams::default()).await?.items {
+        let mut of_tenants = Vec::new();
+        for namespace in &self.tenants {
+            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+            of_tenants.extend(secrets.list(&ListParams::default()).await?.items);
+        }
+        for secret in of_tenants {
             let is_ours = secret.annotations().contains_key(names::RESOURCE_ANNOTATION);
             for (key, value) in secret.data.unwrap_or_default() {
                 let text = String::from_utf8_lossy(&value.0).into_owned();

@@ -2,6 +2,7 @@
 
 mod counts;
 mod credentials;
+mod crowds;
 mod deletion;
 mod depth;
 mod faults;
@@ -12,7 +13,9 @@ mod leaders;
 mod leaks;
 mod life;
 mod manifests;
+mod neighbours;
 mod operator;
+mod panics;
 mod poison;
 mod resource;
 mod restart;
@@ -20,5 +23,7 @@ mod seen;
 mod shared;
 mod startup;
 mod targets;
+mod tenants;
+mod told;
 mod upgrade;
 mod world;

@@ -42,7 +42,7 @@ impl World {
             .env("REVOICEIT_API_URL", self.sandbox.api_url())
             .env("REVOICEIT_ALLOW_INSECURE_API", "true")
             .env("REVOICEIT_OPERATOR_NAMESPACE", &self.system)
-            .env("REVOICEIT_NAMESPACE", &self.tenant)
+            .env("REVOICEIT_NAMESPACE", self.tenants.join(","))
             .env("REVOICEIT_LISTEN", "127.0.0.1:0")
             .env("REVOICEIT_LEASE_DURATION", "5s")
             .env("REVOICEIT_LOG_LEVEL", "trace")

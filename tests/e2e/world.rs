@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     /// Where the resource, its credentials and its target are.
     pub(crate) tenant: String,
+    /// All namespaces that the operator serves; the first is `tenant`.
+    pub(crate) tenants: Vec<String>,
     /// Where the operator's ledgers and its lease are.
     pub(crate) system: String,
     pub(crate) sandbox: Sandbox,
@@ -51,19 +53,33 @@ impl World {
 
     /// With a Revoiceit that behaves as its switches say.
     pub(crate) async fn with(switch: impl FnOnce(&mut Switches)) -> Result<Self> {
+        Self::of_tenants(1, switch).await
+    }
+
+    /// With so many namespaces that one operator serves.
+    pub(crate) async fn of_tenants(tenants: usize, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let cluster = installed().await?;
         let (tenant, system) = (format!("tenant-{number}"), format!("system-{number}"));
+        let others = (1..tenants).map(|other| format!("{tenant}-{other}"));
+        let tenants: Vec<String> = std::iter::once(tenant.clone()).chain(others).collect();
         let mut switches = Switches::default();
         switch(&mut switches);
         let sandbox = Sandbox::start(Config::default().switches(switches)).await?;
         let scratch = Arc::new(Scratch::new("world")?);
-        let world = Self { cluster, client: cluster.client().await?, tenant, system, sandbox, scratch, started: AtomicU32::new(0) };
-        world.cluster.kubectl(["create", "namespace", &world.tenant]).await?;
-        world.cluster.kubectl(["create", "namespace", &world.system]).await?;
+        let world =
+            Self { cluster, client: cluster.client().await?, tenant, tenants, system, sandbox, scratch, started: AtomicU32::new(0) };
+        world.create_namespaces().await?;
         world.apply(&world.rights()?).await?;
         Ok(world)
+    }
+
+    async fn create_namespaces(&self) -> Result<()> {
+        let all = self.tenants.iter().chain([&self.system]);
+        let items: Vec<Value> = all.map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).collect();
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+        self.cluster.kubectl_stdin(["create", "-f", "-"], &list.to_string()).await.map(drop)
     }
 
     /// The service account and its roles as `deploy/` has them, for the operator's namespace of this test.
