@@ -77,10 +77,15 @@ impl<W> Core<W> {
         place
     }
 
-    /// The first in line whose lane has a place, if the gate is open and the bucket has a token.
-    fn admit(&mut self, now: Instant) -> Option<(Lane, W)> {
+    /// Whether the gate is open and the bucket has a token.
+    fn is_open(&mut self, now: Instant) -> bool {
         self.fill(now);
-        if self.tokens < 1.0 || self.closed_until.is_some_and(|until| now < until) {
+        self.tokens >= 1.0 && self.closed_until.is_none_or(|until| now >= until)
+    }
+
+    /// The first in line whose lane has a place, if the gate is open.
+    fn admit(&mut self, now: Instant) -> Option<(Lane, W)> {
+        if !self.is_open(now) {
             return None;
         }
         let open = LANES.into_iter().filter(|lane| self.has_place(*lane));
@@ -167,6 +172,12 @@ impl Gate {
         let _leaves = Leaves { gate: self, lane, place };
         self.admit();
         receiver.await.unwrap_or_else(|_| unreachable!("a waiter is dropped only by itself"))
+    }
+
+    /// Whether a call of this lane would be let through at once.
+    pub fn is_free(&self, lane: Lane) -> bool {
+        let mut shell = self.lock();
+        shell.core.is_open(Instant::now()) && shell.core.has_place(lane) && shell.core.waiting[index(lane)].is_empty()
     }
 
     /// Revoiceit asks to be left alone for a while, 60 s at most.

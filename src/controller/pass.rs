@@ -81,7 +81,9 @@ pub(super) async fn pass<A: Auth>(
                 let mut patience = Patience::Endless;
                 if !holds_on(&seen) {
                     patience = Patience::Until(planner::next_wake(&seen, now), news);
-                    if let Some(rest) = planner::overdue(&seen, now) {
+                    if !cx.gate.is_free(lane)
+                        && let Some(rest) = planner::overdue(&seen, now)
+                    {
                         finish(cx, &seen, rest).await?;
                     }
                 }

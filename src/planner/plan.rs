@@ -194,7 +194,11 @@ pub fn deadline(seen: &Observed, act: &Act, now: Timestamp) -> Timestamp {
     const RETIRING: std::time::Duration = std::time::Duration::from_secs(60 * 60);
     let v = View::new(seen, now);
     match act.leads_to() {
-        Some(Lane::Revoke) if v.is_ending() => now,
+        // Whoever comes back to the gate does not go to the end of the line.
+        Some(Lane::Revoke) if v.is_ending() => {
+            let since = seen.meta().and_then(|meta| meta.deletion_timestamp.as_ref()).map(|since| since.0);
+            since.filter(|since| *since < now).unwrap_or(now)
+        }
         Some(Lane::Revoke) => schedule::after(now, RETIRING),
         Some(Lane::Issue | Lane::Refresh) => match v.live() {
             Some(live) if live.expires_at > now => live.expires_at,
@@ -221,7 +225,13 @@ pub fn overdue(seen: &Observed, now: Timestamp) -> Option<Rest> {
     if !says_ready || v.live().is_none_or(|live| live.expires_at > now) {
         return None;
     }
-    match rest(&v, wanted::reason(&v)) {
+    // A retry is about to be made: what the last one met with is still what is wrong.
+    let failed = v.record.and_then(|record| record.failed_refresh.as_ref().map(|failed| status::failure_reason(failed.class, false)));
+    let reason = match wanted::reason(&v) {
+        Reason::Issuing => failed.unwrap_or(Reason::Issuing),
+        other => other,
+    };
+    match rest(&v, reason) {
         Plan::Rest(rest) => Some(rest),
         Plan::Act(_) => None,
     }

@@ -7,6 +7,7 @@ use futures::{StreamExt, future::try_join_all};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api,
+    api::ListParams,
     runtime::{WatchStreamExt, watcher},
 };
 use revoiceit_harness::wait::{GENEROUS, eventually};
@@ -15,7 +16,7 @@ use revoiceit_sandbox::{Call, Fault, TokenForm};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::world::World;
+use crate::world::{World, ready_reason};
 
 #[tokio::test]
 async fn no_token_expires_because_many_resources_are_new() -> Result<()> {
@@ -55,8 +56,12 @@ async fn overtaken(Crowd { old, new, lifetime, calls_a_second }: Crowd) -> Resul
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": others.collect::<Vec<Value>>() });
     world.cluster.kubectl_stdin(["create", "-f", "-"], &list.to_string()).await?;
 
-    let served = |sandbox: &revoiceit_sandbox::World| (sandbox.count(Call::Issue, 0) == old + new).then_some(());
-    world.sandbox.wait_for(5 * GENEROUS, served).await.context("not all of the new ones were served")?;
+    eventually("all of the new ones to be served", 5 * GENEROUS, async || {
+        let (issues, all) = (world.sandbox.count(Call::Issue, 0), old + new);
+        ensure!(issues >= all, "{issues} of {all} issues, the last failures: {:?}", failures(&world).await?);
+        anyhow::Ok(())
+    })
+    .await?;
     let (calls, truth) = (world.sandbox.calls(0), world.sandbox.truth());
     let mut late = Vec::new();
     for refresh in calls.iter().filter(|call| call.call == Call::Refresh) {
@@ -77,6 +82,12 @@ async fn overtaken(Crowd { old, new, lifetime, calls_a_second }: Crowd) -> Resul
         ensure!(truth.is_valid(&token, truth.at), "token-{number} holds one that has expired");
     }
     world.no_secret_is_told(&[&operator]).await
+}
+
+/// What the status of each resource says that is not as it should be.
+async fn failures(world: &World) -> Result<BTreeSet<String>> {
+    let resources = world.resources().list(&ListParams::default()).await?.items;
+    Ok(resources.iter().map(|it| ready_reason(it).unwrap_or("no status").to_owned()).filter(|reason| reason != "TokenReady").collect())
 }
 
 #[tokio::test]

@@ -152,7 +152,9 @@ async fn all_who_wait_come_through_in_time() {
 #[tokio::test(start_paused = true)]
 async fn who_gives_up_waiting_leaves_no_trace() {
     let gate = Gate::new(Limits { qps: 1, burst: 1, in_flight: 4 });
+    assert!(gate.is_free(Lane::Issue));
     let permit = gate.wait(at(0), Lane::Issue).await;
+    assert!(!gate.is_free(Lane::Issue));
     let mut gone = Box::pin(gate.wait(at(0), Lane::Issue));
     assert!((&mut gone).now_or_never().is_none());
     assert_eq!(gate.depth(Lane::Issue), 1);

@@ -78,6 +78,11 @@ fn a_status_that_calls_an_expired_token_valid_is_put_right_before_its_refresh_is
         (vec!["Ready=False".to_owned(), "Reconciling=True".to_owned()], "Issuing")
     );
     assert_eq!(waits(&after, "11:01"), None, "it is told once");
+    let failing = credential().claimed().edited(|it| it.status = Some(ready.clone()));
+    let failing =
+        seen(failing.wanted()).with(record().live(1, "10:00").failed_refresh(FailureClass::NotSent, "10:58", "10:59")).delivered();
+    let after = overdue(&failing, at("11:00")).expect("it is over").status.expect("a status");
+    assert_eq!(after.conditions[0].reason, "RevoiceitUnreachable", "what is wrong stays what is wrong");
 }
 
 #[test]
