@@ -20,7 +20,7 @@ const TENANTS: usize = 50;
 async fn the_same_names_in_fifty_namespaces_hold_each_the_tokens_of_their_own_client() -> Result<()> {
     let world = World::of_tenants(TENANTS, |_| {}).await?;
     let policy = world.policy(&json!({ "minGrace": 1000 }))?;
-    let operator = world.operator(&["--concurrency", "64", "--policy-for-tests", &policy]).await?;
+    let operator = world.operator(&["--concurrency", "64", "--lease-duration", "1m", "--policy-for-tests", &policy]).await?;
     let mut items = Vec::new();
     for namespace in &world.tenants {
         let (id, secret) = (client_of(namespace), format!("{CANARY}-of-{namespace}"));
