@@ -16,7 +16,7 @@ use revoiceit_sandbox::{Call, Fault, TokenForm};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::world::{World, ready_reason};
+use crate::world::{Operator, World, ready_reason};
 
 #[tokio::test]
 async fn no_token_expires_because_many_resources_are_new() -> Result<()> {
@@ -45,8 +45,7 @@ async fn overtaken(Crowd { old, new, lifetime, calls_a_second }: Crowd) -> Resul
     // A lease that is not lost because the machine is busy.
     let operator = world.operator(&["--api-qps", calls_a_second, "--api-burst", "4", "--lease-duration", "1m"]).await?;
     world.crowd(old).await?;
-    let issued = world.sandbox.wait_for(2 * GENEROUS, |sandbox| (sandbox.count(Call::Issue, 0) == old).then_some(())).await;
-    issued.context("the old ones have no tokens")?;
+    served(&world, &operator, old).await?;
     world.sandbox.switch(|switches| switches.lifetime = Duration::from_secs(3600))?;
     let others = (0..new).map(|number| {
         json!({
@@ -57,13 +56,7 @@ async fn overtaken(Crowd { old, new, lifetime, calls_a_second }: Crowd) -> Resul
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": others.collect::<Vec<Value>>() });
     world.cluster.kubectl_stdin(["create", "-f", "-"], &list.to_string()).await?;
 
-    eventually("all of the new ones to be served", 5 * GENEROUS, async || {
-        ensure!(operator.process.is_running(), "it ended{}", operator.process.tail());
-        let (issues, all) = (world.sandbox.count(Call::Issue, 0), old + new);
-        ensure!(issues >= all, "{issues} of {all} issues, the last failures: {:?}", failures(&world).await?);
-        anyhow::Ok(())
-    })
-    .await?;
+    served(&world, &operator, old + new).await?;
     let (calls, truth) = (world.sandbox.calls(0), world.sandbox.truth());
     let mut late = Vec::new();
     for refresh in calls.iter().filter(|call| call.call == Call::Refresh) {
@@ -85,6 +78,19 @@ async fn overtaken(Crowd { old, new, lifetime, calls_a_second }: Crowd) -> Resul
         ensure!(truth.is_valid(&token, truth.at), "token-{number} holds one that has expired");
     }
     world.no_secret_is_told(&[&operator]).await
+}
+
+/// Waits until so many tokens were issued. There is no use in waiting for an operator that has ended.
+async fn served(world: &World, operator: &Operator, all: usize) -> Result<()> {
+    eventually(&format!("{all} issues"), 5 * GENEROUS, async || {
+        if !operator.process.is_running() {
+            return Ok(Err(anyhow::anyhow!("it ended{}", operator.process.tail())));
+        }
+        let issues = world.sandbox.count(Call::Issue, 0);
+        ensure!(issues >= all, "{issues} of {all} issues, the last failures: {:?}", failures(world).await?);
+        anyhow::Ok(Ok(()))
+    })
+    .await?
 }
 
 /// What the status of each resource says that is not as it should be.
