@@ -32,6 +32,7 @@ use crate::{
         lease::Timing,
         metrics::Metrics,
         shutdown::{Tasks, on_signals},
+        tolerant::Tolerant,
     },
 };
 
@@ -233,7 +234,7 @@ async fn would_stop(connected: &Connected, deployment: Option<&str>) -> anyhow::
 }
 
 fn lease(connected: &Connected) -> anyhow::Result<NamedLease> {
-    let leases: Api<Lease> = Api::namespaced(connected.cluster.client(Purpose::Lease)?, &connected.operator_namespace);
+    let leases: Api<Tolerant<Lease>> = Api::namespaced(connected.cluster.client(Purpose::Lease)?, &connected.operator_namespace);
     Ok(NamedLease::new(leases, names::OPERATOR))
 }
 

@@ -22,6 +22,7 @@ use crate::{
         lease::Timing,
         metrics::Metrics,
         shutdown::{Tasks, on_signals},
+        tolerant::Tolerant,
     },
 };
 
@@ -58,7 +59,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
 
     let pod = identity::pod_name();
     let leadership = if args.leader_elect {
-        let leases: Api<Lease> = Api::namespaced(cluster.client(Purpose::Lease)?, &operator_namespace);
+        let leases: Api<Tolerant<Lease>> = Api::namespaced(cluster.client(Purpose::Lease)?, &operator_namespace);
         let (elector, leadership) = Elector::new(NamedLease::new(leases, names::OPERATOR), identity::lease_identity(&pod), timing);
         tasks.spawn("leader election", elector.run(stop.clone()));
         leadership

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, convert::Infallible, path::Path, sync::Arc, tim
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, core::response::reason};
+use kube::{Api, Client, ResourceExt, core::response::reason};
 use tokio_util::sync::CancellationToken;
 
 use super::flags::{ApiFlags, KubernetesFlags, LogFlags, ScopeFlags};
@@ -21,6 +21,7 @@ use crate::{
         metrics::Metrics,
         shutdown::Tasks,
         telemetry,
+        tolerant::Tolerant,
     },
 };
 
@@ -80,10 +81,10 @@ pub(super) fn auth(args: &ApiFlags, metrics: &Arc<Metrics>) -> anyhow::Result<Ht
 
 /// UID of the operator's own namespace, which every record carries. `None`: told to stop while the API server could not be reached.
 pub(super) async fn home(client: &Client, name: &str, stop: &CancellationToken) -> anyhow::Result<Option<String>> {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespaces: Api<Tolerant<Namespace>> = Api::all(client.clone());
     loop {
         match namespaces.get(name).await {
-            Ok(namespace) => return Ok(Some(namespace.metadata.uid.unwrap_or_default())),
+            Ok(namespace) => return Ok(Some(namespace.uid().unwrap_or_default())),
             // `is_not_found()` is true of a proxy's page, too.
             Err(kube::Error::Api(status)) if status.reason == reason::NOT_FOUND => {
                 bail!("the operator's own namespace \"{name}\" does not exist: create it, or name another one with --operator-namespace")

@@ -19,9 +19,10 @@ mod slot;
 mod status;
 mod sweep;
 mod taken;
-mod tolerant;
 mod watch;
 mod work;
+
+use crate::runtime::tolerant;
 
 pub use self::{
     absence::Absences,

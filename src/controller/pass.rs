@@ -27,6 +27,8 @@ use crate::{
 const HOLD: Duration = Duration::from_secs(1);
 /// Longest pause while something is in hand.
 const HOLD_MAX: Duration = Duration::from_secs(15);
+/// A pass that waits for a permit looks at the wall clock as often as this.
+const CLOCK_LOOK: Duration = Duration::from_secs(5);
 
 /// How a pass ended.
 #[derive(Debug)]
@@ -45,8 +47,16 @@ pub(super) struct Ended {
 ///
 /// `stop` ends the pass only where nothing is lost by it: while it waits for a permit, and between two acts before it has sent a call. What
 /// was answered is delivered and told as ever: by that the next leader learns of it, which would otherwise wait until the intent has run out.
-/// Nor does a deletion wait for a permit when its deadline has come: it goes on without the call.
-pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &mut Slot, stop: &CancellationToken) -> Result<Ended, Error> {
+///
+/// `news`, which `stop` is too, ends it while it waits for a permit, and so does the time at which something else may be due: where an endpoint
+/// hangs, it may be long before a call is let through, and meanwhile the resource is deleted, its deadline passes, or its target is to be restored.
+pub(super) async fn pass<A: Auth>(
+    cx: &Context<A>,
+    id: Arc<ResourceId>,
+    slot: &mut Slot,
+    stop: &CancellationToken,
+    news: &CancellationToken,
+) -> Result<Ended, Error> {
     let mut seen = Observed::begin(id, stamp(), cx.policy.clone(), cx.place.clone());
     if let Some(glance) = look::glance(cx, &seen).await? {
         seen = with(seen, glance);
@@ -74,11 +84,17 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
             Some(lane) if permit.as_ref().is_none_or(|(_, held)| *held != lane) => {
                 drop(permit.take());
                 let deadline = planner::deadline(&seen, &act, now);
-                let may_stop = !holds_on(&seen, now);
-                let at_most = planner::waits_until(&seen, now).map(|until| planner::left(now, until));
+                let mut patience = Patience::Endless;
+                if !holds_on(&seen, now) {
+                    patience = Patience::Until(planner::next_wake(&seen, now), news);
+                    if !cx.gate.is_free(lane)
+                        && let Some(rest) = planner::overdue(&seen, now)
+                    {
+                        finish(cx, &seen, rest).await?;
+                    }
+                }
                 seen = seen.without_sights();
-                let stopped = may_stop.then_some(stopped(stop, at_most));
-                permit = slot.parked(wait(cx, deadline, lane, stopped)).await.map(|granted| (granted, lane));
+                permit = slot.parked(wait(cx, deadline, lane, patience)).await.map(|granted| (granted, lane));
                 if permit.is_none() {
                     return Ok(broken_off(now));
                 }
@@ -141,31 +157,39 @@ fn broken_off(now: Timestamp) -> Ended {
     Ended { until: Until::At(now), left: None }
 }
 
-/// Returns when the process is to stop, or this time is over.
-async fn stopped(stop: &CancellationToken, at_most: Option<Duration>) {
-    match at_most {
-        Some(at_most) => tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(at_most) => {}
-        },
-        None => stop.cancelled().await,
+/// For how long a pass waits for a permit.
+enum Patience<'a> {
+    /// It has something that would be lost.
+    Endless,
+    /// Until this time, if there is one, or until there is news.
+    Until(Option<Timestamp>, &'a CancellationToken),
+}
+
+impl Patience<'_> {
+    async fn ends(&self, clock: fn() -> Timestamp) {
+        let Self::Until(time, news) = self else { return std::future::pending().await };
+        let time_comes = async {
+            let Some(time) = *time else { return std::future::pending().await };
+            while clock() < time {
+                tokio::time::sleep(planner::left(clock(), time).min(CLOCK_LOOK)).await;
+            }
+        };
+        tokio::select! {
+            () = news.cancelled() => {}
+            () = time_comes => {}
+        }
     }
 }
 
-/// The permit, or `None` when the pass may stop and is to.
-async fn wait<A: Auth>(cx: &Context<A>, deadline: Timestamp, lane: Lane, stopped: Option<impl Future<Output = ()>>) -> Option<Permit> {
+/// The permit, or `None` when there may be something else to do first.
+async fn wait<A: Auth>(cx: &Context<A>, deadline: Timestamp, lane: Lane, patience: Patience<'_>) -> Option<Permit> {
     let began = tokio::time::Instant::now();
-    let stopped = async {
-        match stopped {
-            Some(stopped) => stopped.await,
-            None => std::future::pending().await,
-        }
-    };
     let waits = cx.gate.wait(deadline, lane);
     cx.metrics.gate_waiting(lane, cx.gate.depth(lane) + 1);
     let permit = tokio::select! {
-        () = stopped => None,
+        biased;
         permit = waits => Some(permit),
+        () = patience.ends(cx.clock) => None,
     };
     cx.metrics.gate_waiting(lane, cx.gate.depth(lane));
     if permit.is_some() {

@@ -52,6 +52,8 @@ pub(super) struct Work<A: Auth> {
     tick: Interval,
     tasks: JoinSet<Outcome>,
     of: HashMap<Id, Arc<ResourceId>>,
+    /// By UID: that something happened since its pass was begun.
+    news: HashMap<String, CancellationToken>,
     begun: u64,
     stop: CancellationToken,
 }
@@ -67,7 +69,18 @@ impl<A: Auth> Work<A> {
     /// Nothing is due yet. `stop` is for the passes.
     pub(super) fn new(cx: Arc<Context<A>>, wakes: UnboundedReceiver<Wake>, concurrency: usize, stop: CancellationToken) -> Self {
         let (queue, tasks) = (Queue::default(), JoinSet::new());
-        Self { cx, wakes, slots: Slots::new(concurrency), queue, tick: ticks(), tasks, of: HashMap::new(), begun: 0, stop }
+        Self {
+            cx,
+            wakes,
+            slots: Slots::new(concurrency),
+            queue,
+            tick: ticks(),
+            tasks,
+            of: HashMap::new(),
+            news: HashMap::new(),
+            begun: 0,
+            stop,
+        }
     }
 
     /// This resource is due now.
@@ -86,6 +99,7 @@ impl<A: Auth> Work<A> {
             Some((id, happened)) = self.wakes.recv() => {
                 if !matches!(&happened, Happened::Written(version) if self.cx.watched.is_own(version)) {
                     self.queue.wake(&id, happened, self.cx.now());
+                    self.hear(&id.uid);
                 }
             }
             slot = self.slots.take(), if is_due => self.begin(slot),
@@ -109,14 +123,22 @@ impl<A: Auth> Work<A> {
         let Some(id) = self.queue.next(began_at) else { return };
         self.begun += 1;
         let span = tracing::info_span!("pass", number = self.begun, namespace = id.namespace, name = id.name, uid = id.uid);
-        let (of, cx, stop) = (id.clone(), self.cx.clone(), self.stop.clone());
+        let (of, cx, stop, news) = (id.clone(), self.cx.clone(), self.stop.clone(), self.stop.child_token());
+        self.news.insert(id.uid.clone(), news.clone());
         let work = async move {
             let began = Instant::now();
-            let came = pass(&cx, id.clone(), &mut slot, &stop).await;
+            let came = pass(&cx, id.clone(), &mut slot, &stop, &news).await;
             Outcome { id, began_at, came, took: began.elapsed() }
         };
         let task = self.tasks.spawn(work.instrument(span));
         self.of.insert(task.id(), of);
+    }
+
+    /// Something happened to the resource of this UID: its pass, if it waits for a call, may have something else to do first.
+    fn hear(&self, uid: &str) {
+        if let Some(news) = self.news.get(uid) {
+            news.cancel();
+        }
     }
 
     fn end(&mut self, ended: Result<(Id, Outcome), JoinError>) -> Option<Ended> {
@@ -124,6 +146,7 @@ impl<A: Auth> Work<A> {
         match ended {
             Ok((task, Outcome { id, began_at, came, took })) => {
                 self.of.remove(&task);
+                self.news.remove(&id.uid);
                 let left = match came {
                     Ok(ended) => {
                         cx.metrics.pass(PassResult::Rested, took);
@@ -144,6 +167,7 @@ impl<A: Auth> Work<A> {
             }
             Err(error) => {
                 let id = self.of.remove(&error.id())?;
+                self.news.remove(&id.uid);
                 tracing::error!(namespace = id.namespace, name = id.name, "a pass panicked, and comes back");
                 cx.metrics.pass(PassResult::Panicked, Duration::ZERO);
                 self.queue.troubled(&id.uid, None, now);

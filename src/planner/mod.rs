@@ -32,7 +32,7 @@ pub use self::{
     observed::{
         Claim, Consent, Denied, Leaving, Ledger, Observed, Owner, Place, Quarrel, Refused, Resource, Sighted, Source, Spent, Target,
     },
-    plan::{deadline, plan, reads_credentials, waits_until},
+    plan::{deadline, next_wake, overdue, plan, reads_credentials},
     policy::Policy,
     record::{FORMAT, Failed, Intent, IntentCall, Live, Record, ResourceId, Retiring, Suspects, TargetId, Unusable},
     remains::{Remains, remains},

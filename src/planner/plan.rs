@@ -204,7 +204,11 @@ pub fn deadline(seen: &Observed, act: &Act, now: Timestamp) -> Timestamp {
     const RETIRING: std::time::Duration = std::time::Duration::from_secs(60 * 60);
     let v = View::new(seen, now);
     match act.leads_to() {
-        Some(Lane::Revoke) if v.is_ending() => now,
+        // Whoever comes back to the gate does not go to the end of the line.
+        Some(Lane::Revoke) if v.is_ending() => {
+            let since = seen.meta().and_then(|meta| meta.deletion_timestamp.as_ref()).map(|since| since.0);
+            since.filter(|since| *since < now).unwrap_or(now)
+        }
         Some(Lane::Revoke) => schedule::after(now, RETIRING),
         Some(Lane::Issue | Lane::Refresh) => match v.live() {
             Some(live) if live.expires_at > now => live.expires_at,
@@ -218,11 +222,29 @@ pub fn deadline(seen: &Observed, act: &Act, now: Timestamp) -> Timestamp {
     }
 }
 
-/// Until when a pass waits for a permit at most: then its resource is released without the call.
-pub fn waits_until(seen: &Observed, now: Timestamp) -> Option<Timestamp> {
+/// When there may be something else to do than the call that a pass waits for.
+pub fn next_wake(seen: &Observed, now: Timestamp) -> Option<Timestamp> {
+    wakes(&View::new(seen, now)).filter(|wake| *wake > now).min()
+}
+
+/// What is to be said before a pass waits for a call: that the token which the status calls valid has expired.
+pub fn overdue(seen: &Observed, now: Timestamp) -> Option<Rest> {
     let v = View::new(seen, now);
-    let is_waited_for = v.is_ending() && v.is_claimed();
-    ending::deadline(&v).filter(|deadline| is_waited_for && *deadline > now)
+    let status = v.wanted().filter(|_| !v.is_ending())?.status.as_ref()?;
+    let says_ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    if !says_ready || v.live().is_none_or(|live| live.expires_at > now) {
+        return None;
+    }
+    // A retry is about to be made: what the last one met with is still what is wrong.
+    let failed = v.record.and_then(|record| record.failed_refresh.as_ref().map(|failed| status::failure_reason(failed.class, false)));
+    let reason = match wanted::reason(&v) {
+        Reason::Issuing => failed.unwrap_or(Reason::Issuing),
+        other => other,
+    };
+    match rest(&v, reason) {
+        Plan::Rest(rest) => Some(rest),
+        Plan::Act(_) => None,
+    }
 }
 
 /// Whether a look has to read the credentials' content: only when a new line may be wanted.

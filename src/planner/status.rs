@@ -172,7 +172,7 @@ fn drained(v: &View) -> String {
     match v.record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some())) {
         0 => format!("The operator was uninstalled, and there is no token any more. {AGAIN}."),
         pending => format!(
-            "The operator is being uninstalled: the token is withdrawn, and {pending} refresh tokens are to be revoked. {AGAIN}, and revokes what is left."
+            "The operator is being uninstalled: {pending} refresh tokens are to be revoked. Pods lose their token. {AGAIN}, and revokes what is left."
         ),
     }
 }

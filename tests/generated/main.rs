@@ -2,6 +2,7 @@
 
 mod cli;
 mod resource;
+mod table;
 
 use std::{fs, path::Path};
 

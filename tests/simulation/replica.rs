@@ -13,6 +13,7 @@ use revoiceit_operator::{
         leader::{Elector, Leadership, NamedLease},
         lease::Timing,
         metrics::Metrics,
+        tolerant::Tolerant,
     },
 };
 use tokio::task::JoinSet;
@@ -58,7 +59,7 @@ impl Replica {
         });
 
         let leadership = if elects {
-            let leases: Api<Lease> = Api::namespaced(client.clone(), SYSTEM);
+            let leases: Api<Tolerant<Lease>> = Api::namespaced(client.clone(), SYSTEM);
             let timing = Timing::for_lease(Duration::from_secs(15)).expect("valid");
             let identity = format!("replica-{number}-{}", fastrand::u32(..));
             let (elector, leadership) = Elector::new(NamedLease::new(leases, names::OPERATOR), identity, timing);

@@ -8,7 +8,7 @@ use super::{
     story::Story,
 };
 use crate::planner::{
-    Act, Change, Consent, Ledger, Observed, Owner, Plan, Policy, Remains, Resource, Unusable, Which, plan, remains, waits_until,
+    Act, Change, Consent, Ledger, Observed, Owner, Plan, Policy, Remains, Resource, Unusable, Which, next_wake, plan, remains,
 };
 
 fn draining(seen: Observed) -> Observed {
@@ -63,13 +63,9 @@ fn shorter_times_stay_shorter() {
 /// However many calls come before it in the gate.
 #[test]
 fn a_deletion_waits_for_a_permit_no_longer_than_for_its_deadline() {
-    let leaving = || seen(credential().claimed().deleting("10:00").leaving()).with(record().live(1, "09:30"));
-    assert_eq!(waits_until(&leaving(), at("10:01")), Some(at("10:05")));
-    assert_eq!(waits_until(&leaving(), at("10:05")), None, "it is over, and the resource is released by now");
-    assert_eq!(waits_until(&settled(), at("10:00")), None);
-    assert_eq!(waits_until(&draining(settled()), at("10:00")), Some(at("10:05")));
-    let released = draining(seen(credential().wanted())).with(record().closed().live(1, "09:30"));
-    assert_eq!(waits_until(&released, at("10:00")), None, "nothing waits for it any more");
+    let leaving = seen(credential().claimed().deleting("10:00").leaving()).with(record().live(1, "09:30"));
+    assert_eq!(next_wake(&leaving, at("10:01")), Some(at("10:05")));
+    assert_eq!(next_wake(&draining(settled()), at("10:00")), Some(at("10:05")));
 }
 
 #[test]
