@@ -170,7 +170,7 @@ fn what_happened(v: &View, reason: Reason) -> String {
 fn drained(v: &View) -> String {
     const AGAIN: &str = "An operator that is installed again obtains a new one";
     match v.record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some())) {
-        0 => format!("The operator was uninstalled, and there is no token any more. {AGAIN}."),
+        0 => format!("The operator was uninstalled. Pods have no token any more. {AGAIN}."),
         pending => format!(
             "The operator is being uninstalled: {pending} refresh tokens are to be revoked. Pods lose their token. {AGAIN}, and revokes what is left."
         ),

@@ -120,7 +120,7 @@ async fn serve(
     let follows_secrets = controller::secrets(watches, scope(true), watched.clone(), of_secrets);
     let cx = Arc::new(Context {
         clock: revoiceit_operator::runtime::clock::now,
-        taken: revoiceit_operator::controller::Taken::default(),
+        taken: controller::Taken::default(),
         client: client.clone(),
         auth,
         place: place.clone(),
