@@ -9,7 +9,7 @@ use super::{
     ending::tell_of_suspects,
     observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Sighted, Source, Target},
     plan::{Step, call, may_call, rest, rest_until, revoke, suspect, unusable_reason},
-    record::{Intent, IntentCall, Record},
+    record::{Failed, Intent, IntentCall, Record},
     render, schedule,
     status::failure_reason,
     view::View,
@@ -237,8 +237,17 @@ fn issue_obstacle(v: &View) -> Option<Obstacle> {
         return stop(Reason::TargetTooLarge);
     }
     // Last: what stands in the way for longer is the better reason, and the pass need not come back at once for it.
-    let has_sent_its_call = || (!may_call(v, Lane::Issue)).then_some(Obstacle { reason: Reason::Issuing, until: Some(v.now) });
+    let failed = || Some(failure_reason(failed_issue(v, v.record?)?.class, true));
+    let has_sent_its_call =
+        || (!may_call(v, Lane::Issue)).then(|| Obstacle { reason: failed().unwrap_or(Reason::Issuing), until: Some(v.now) });
     v.record.and_then(|record| obstacle_in_record(v, record)).or_else(has_sent_its_call)
+}
+
+/// The issues that failed since the last success, with the pair that would be sent now. What they met with is what is wrong, also when the pause
+/// after them is over and the next one is about to be sent.
+fn failed_issue<'a>(v: &View, record: &'a Record) -> Option<&'a Failed> {
+    let is_another_pair = |failed: &Failed| matches!(&v.seen.source, Source::Found { pair, .. } if Digest::of_pair(pair) != failed.source);
+    record.failed_issue.as_ref().filter(|failed| !is_another_pair(failed))
 }
 
 fn obstacle_in_record(v: &View, record: &Record) -> Option<Obstacle> {
@@ -251,11 +260,8 @@ fn obstacle_in_record(v: &View, record: &Record) -> Option<Obstacle> {
     if record.retiring.len() >= policy.retiring_cap {
         return stop(Reason::RevocationBacklog);
     }
-    if let Some(failed) = record.failed_issue.as_ref().filter(|failed| schedule::is_paused(policy, failed, v.now)) {
-        let is_another_pair = matches!(&v.seen.source, Source::Found { pair, .. } if Digest::of_pair(pair) != failed.source);
-        if !is_another_pair {
-            return wait(failure_reason(failed.class, true), failed.not_before);
-        }
+    if let Some(failed) = failed_issue(v, record).filter(|failed| schedule::is_paused(policy, failed, v.now)) {
+        return wait(failure_reason(failed.class, true), failed.not_before);
     }
     let budget_at = schedule::budget_at(policy, record.next_issue, v.now).filter(|_| v.my_unsent_intent().is_none());
     budget_at.and_then(|budget_at| wait(Reason::BudgetExhausted, budget_at))
@@ -324,7 +330,8 @@ fn refresh_obstacle(v: &View) -> Option<Obstacle> {
         return wait(failure_reason(failed.class, false), failed.not_before);
     }
     if !may_call(v, Lane::Refresh) {
-        return wait(Reason::TokenReady, v.now);
+        let failed = record.failed_refresh.as_ref();
+        return wait(failed.map_or(Reason::TokenReady, |failed| failure_reason(failed.class, false)), v.now);
     }
     None
 }

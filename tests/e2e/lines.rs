@@ -92,11 +92,12 @@ async fn rotates(rotation: Rotation, replaced: RefreshState) -> Result<()> {
     refreshed.context("not refreshed three times")?;
     world.sandbox.switch(|switches| switches.lifetime = Duration::from_secs(3600))?;
     let tokens = eventually("only the last refresh token to be left", GENEROUS, async || {
-        let tokens = world.sandbox.truth().lines[0].refresh.clone();
         let record = world.record("speech").await?;
         ensure!(record["retiring"] == json!([]) && record["intent"].is_null(), "some are on their way out");
+        let truth = world.sandbox.truth();
+        let tokens = truth.lines[0].refresh.clone();
         ensure!(record["live"]["refresh"] == json!(tokens.last().map(|token| token.token.as_str())), "it is not the last");
-        ensure!(world.sandbox.truth().live_refresh_tokens().count() == 1, "more than one lives");
+        ensure!(truth.live_refresh_tokens().count() == 1, "more than one lives");
         Ok::<_, anyhow::Error>(tokens)
     })
     .await?;

@@ -85,6 +85,22 @@ fn a_status_that_calls_an_expired_token_valid_is_put_right_before_its_refresh_is
     assert_eq!(after.conditions[0].reason, "RevoiceitUnreachable", "what is wrong stays what is wrong");
 }
 
+/// A slow pass: the pause after the failure is over when the pass ends. With another reason in between, each failure would be news.
+#[test]
+fn what_failed_is_the_reason_also_when_the_next_attempt_is_due_already() {
+    let reason = |seen: &Observed, clock| status(seen, clock).conditions.remove(0).reason;
+    let sent = |seen: Observed| seen.edited(|it| it.spent.calls = 1);
+    let new = |record| sent(seen(credential().claimed().wanted()).with(record));
+    let issued = record().failed_issue(FailureClass::Unavailable, "10:00", "10:05");
+    assert_eq!(reason(&new(issued.clone()).looked_at("10:04"), "10:04"), "RevoiceitUnavailable");
+    assert_eq!(reason(&new(issued.clone()).looked_at("10:05"), "10:05"), "RevoiceitUnavailable");
+    let other_pair = new(issued).edited(|it| it.source = source(2)).looked_at("10:05");
+    assert_eq!(reason(&other_pair, "10:05"), "Issuing", "that pair has not failed");
+    let refreshed = record().live(1, "10:00").failed_refresh(FailureClass::NotSent, "10:50", "10:52");
+    let refreshed = sent(settled().with(refreshed).delivered()).looked_at("10:52");
+    assert_eq!(reason(&refreshed, "10:52"), "RevoiceitUnreachable");
+}
+
 #[test]
 fn nothing_that_is_not_known_is_reported() {
     let seen = seen(credential().suspended().wanted());
