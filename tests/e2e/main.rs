@@ -1,5 +1,6 @@
 //! End-to-end tests against a real API server.
 
+mod chart;
 mod counts;
 mod credentials;
 mod deletion;
@@ -7,6 +8,7 @@ mod depth;
 mod faults;
 mod golden;
 mod hanging;
+mod helm;
 mod install;
 mod leaders;
 mod life;
