@@ -52,7 +52,7 @@ fmt: ## Formats the code
 	cd tests/cluster && gofmt -w .
 
 .PHONY: generate
-generate: cluster ## Makes the CRD, the reference and deploy/install.yaml anew from the code
+generate: cluster ## Makes the CRD, the reference, the chart's values and deploy/install.yaml anew
 	UPDATE=1 cargo test --locked --quiet --test generated
 	"$$(tests/cluster/build.sh)" kubectl kustomize deploy/kustomize >deploy/install.yaml
 

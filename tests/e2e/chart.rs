@@ -1,17 +1,16 @@
-//! The Helm chart: what it renders, what it refuses, and an operator at work under what it installed.
+//! The Helm chart: what it renders, and what it refuses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use clap::CommandFactory;
-use revoiceit_operator::{api::names, cli::Cli};
+use revoiceit_operator::cli::Cli;
 use serde_json::{Value, json};
 
 use crate::{
     golden::is_golden,
     helm::{CHART, Helm},
     shared::{INSTALL, installed, namespace},
-    world::World,
 };
 
 /// Each value set to something else than its default.
@@ -184,6 +183,7 @@ async fn wrong_values_are_refused_with_what_to_do() -> Result<()> {
         "api.timeout=10",
         "api.caBundle.configMap=a,api.caBundle.secret=b",
         "api=null",
+        "api.qps=null",
         "leaderElection.leaseDuration=1d",
         "log.level=verbose",
         "listen.port=80",
@@ -222,72 +222,6 @@ async fn notes_tell_what_to_do_next() -> Result<()> {
     }
     is_golden("chart-notes.txt", &told);
     Ok(())
-}
-
-#[tokio::test]
-async fn an_operator_works_under_a_release_for_all_namespaces() -> Result<()> {
-    let world = without_rights().await?;
-    let helm = Helm::new(world.cluster)?;
-    // Its cluster roles are among those of other tests.
-    let name = format!("tokens-{}", world.system);
-    let flags = ["--set", &format!("fullnameOverride={name},serviceAccount.name={}", names::OPERATOR)];
-    install(&helm, &world, &flags).await?;
-    works(&world).await?;
-    helm.run(["uninstall", "tokens", "--namespace", &world.system, "--no-hooks"]).await?;
-    assert_eq!(world.cluster.kubectl(["get", "clusterrole,clusterrolebinding", &name, "--ignore-not-found", "-o", "name"]).await?, "");
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_operator_works_under_a_release_for_one_namespace() -> Result<()> {
-    let world = without_rights().await?;
-    let helm = Helm::new(world.cluster)?;
-    let flags = ["--set", &format!("fullnameOverride={},scope.namespaces={{{}}}", names::OPERATOR, world.tenant)];
-    install(&helm, &world, &flags).await?;
-    let operator = works(&world).await?;
-
-    let args = ["upgrade", "tokens", CHART, "--namespace", &world.system, "--reuse-values", "--set", "replicas=5"];
-    helm.run(args).await?;
-    let replicas = ["get", "deployment", names::OPERATOR, "-n", &world.system, "-o", "jsonpath={.spec.replicas}"];
-    assert_eq!(world.cluster.kubectl(replicas).await?, "5");
-    operator.get("/readyz").await?;
-    helm.run(["uninstall", "tokens", "--namespace", &world.system, "--no-hooks"]).await?;
-    let left = ["get", "deployment,service,role,rolebinding,poddisruptionbudget", "-A", "-l", "app.kubernetes.io/instance=tokens"];
-    let left = world.cluster.kubectl(left.iter().chain(&["-o", "jsonpath={.items[*].metadata.namespace}"])).await?;
-    ensure!(!left.contains(&world.system) && !left.contains(&world.tenant), "{left}");
-    Ok(())
-}
-
-/// The roles come from the chart in place of those that every test has.
-async fn without_rights() -> Result<World> {
-    let world = World::new().await?;
-    let own = ["delete", "serviceaccount,role,rolebinding", names::OPERATOR, "-n", &world.system];
-    world.cluster.kubectl(own).await?;
-    let name = format!("{}-{}", names::OPERATOR, world.system);
-    world.cluster.kubectl(["delete", "clusterrole,clusterrolebinding", &name]).await?;
-    Ok(world)
-}
-
-/// The CRD, and the roles for people, are there for all tests.
-async fn install(helm: &Helm, world: &World, flags: &[&str]) -> Result<()> {
-    let shared = ["--set", "crds.install=false,rbac.userRoles=false"];
-    // No pod becomes ready where there are no nodes, so nothing is waited for.
-    let args = ["install", "tokens", CHART, "--namespace", &world.system];
-    helm.run(args.iter().chain(&shared).chain(flags)).await.map(drop)
-}
-
-/// A token comes and goes, under the rights of the release alone.
-async fn works(world: &World) -> Result<crate::world::Operator> {
-    world.credentials("client").await?;
-    let operator = world.operator(&[]).await?;
-    world.speech(json!({})).await?;
-    world.ready("speech").await?;
-    assert_eq!(world.calls(), (1, 0, 0));
-    world.kubectl(&["delete", "rvc", "speech", "--timeout=60s"]).await?;
-    world.gone("speech", "token").await?;
-    assert_eq!(world.calls(), (1, 0, 1));
-    world.no_secret_is_told(&[&operator]).await?;
-    Ok(operator)
 }
 
 fn hook(object: &Value) -> Option<&str> {

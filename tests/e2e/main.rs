@@ -18,6 +18,7 @@ mod names;
 mod outcomes;
 mod poison;
 mod refusals;
+mod release;
 mod resource;
 mod restart;
 mod revocations;

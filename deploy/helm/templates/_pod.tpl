@@ -67,7 +67,7 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* How Revoiceit is called and what is served. A value of null leaves it to the program. */}}
+{{/* How Revoiceit is called and what is served. */}}
 {{- define "revoiceit-operator.env" -}}
 - name: POD_NAME
   valueFrom:
@@ -95,10 +95,11 @@ volumeMounts:
 ) }}
 {{- end -}}
 
+{{/* A list of variables from a map; what is empty is left to the program. */}}
 {{- define "revoiceit-operator.variables" -}}
 {{- $variables := list }}
 {{- range $name, $value := . }}
-{{- if not (has $value (list nil "")) }}
+{{- if ne "" (toString $value) }}
 {{- $variables = append $variables (dict "name" $name "value" (toString $value)) }}
 {{- end }}
 {{- end }}
