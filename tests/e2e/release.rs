@@ -94,8 +94,10 @@ async fn completed(world: &World, job: &str) -> Result<()> {
 pub(crate) async fn takes_over_and_keeps_the_crd(cluster: &Cluster) -> Result<()> {
     shared::install(cluster, INSTALL).await?;
     let helm = Helm::new(cluster)?;
+    // One that is about to go is no more the same.
     let uid = async |object: &str| {
-        let get = ["get", object, "-n", "revoiceit-system", "--ignore-not-found", "-o", "jsonpath={.metadata.uid}"];
+        let path = "jsonpath={.metadata.uid}{.metadata.deletionTimestamp}";
+        let get = ["get", object, "-n", "revoiceit-system", "--ignore-not-found", "-o", path];
         cluster.kubectl(get).await
     };
     let (crd, deployment) = ("crd/revoiceitcredentials.revoiceit.com", "deployment/revoiceit-operator");
