@@ -1,7 +1,6 @@
 //! A release of the Helm chart: an operator at work under what it installed, and what becomes of it.
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::jiff::Timestamp;
 use revoiceit_harness::{
     cluster::Cluster,
     wait::{GENEROUS, eventually},
@@ -80,10 +79,10 @@ async fn scaled_down(world: &World, flags: &[&str]) -> Result<()> {
 
 /// What the controller of Jobs says when a Job's pod has ended well; there is none in this cluster, and no node.
 async fn completed(world: &World, job: &str) -> Result<()> {
-    let now = Timestamp::now().to_string();
-    let condition = |name: &str| json!({ "type": name, "status": "True", "reason": "CompletionsReached", "lastTransitionTime": now });
+    const WHEN: &str = "2026-11-24T12:00:00Z";
+    let condition = |name: &str| json!({ "type": name, "status": "True", "reason": "CompletionsReached", "lastTransitionTime": WHEN });
     let status = json!({ "status": {
-        "startTime": now, "completionTime": now, "succeeded": 1, "ready": 0, "terminating": 0, "uncountedTerminatedPods": {},
+        "startTime": WHEN, "completionTime": WHEN, "succeeded": 1, "ready": 0, "terminating": 0, "uncountedTerminatedPods": {},
         "conditions": [condition("SuccessCriteriaMet"), condition("Complete")],
     } });
     let args = ["patch", "job", job, "-n", &world.system, "--subresource=status", "--type=merge", "-p", &status.to_string()];
