@@ -1,7 +1,11 @@
 //! The command line: one file for each verb.
 
 pub mod crd;
+pub mod drain;
+pub mod flags;
+mod leftovers;
 pub mod operator;
+mod parts;
 pub mod run;
 mod values;
 
@@ -23,6 +27,11 @@ pub enum Verb {
     ///
     /// Durations are written like "15s", "10m" or "1h30m". Each flag can be given as an environment variable instead; a flag wins over its variable.
     Run(Box<run::RunArgs>),
+    /// Takes the operator's tokens and traces out of the cluster, before it is uninstalled.
+    ///
+    /// Stops the operator, revokes all refresh tokens, deletes the Secrets with access tokens, and removes finalizers and ledgers. The resources stay, and an operator that is installed again obtains new tokens for them. Ends with 0 also when tokens could not be revoked in time: it names them, and they stay in the ledgers.
+    #[command(mut_arg("log_format", |flag| flag.default_value("text")), mut_arg("log_level", |flag| flag.default_value("warn")))]
+    Drain(Box<drain::DrainArgs>),
     /// Prints the custom resource definition as YAML.
     ///
     /// Apply it with `revoiceit-operator crd | kubectl apply --server-side -f -`.
@@ -38,7 +47,8 @@ impl Cli {
         let mut command = Self::command();
         let cli = Self::from_arg_matches(&command.try_get_matches_from_mut(args)?)?;
         match &cli.verb {
-            Verb::Run(args) => args.check().map_err(|problem| command.error(ErrorKind::ArgumentConflict, problem))?,
+            Verb::Run(args) => args.api.check().map_err(|problem| command.error(ErrorKind::ArgumentConflict, problem))?,
+            Verb::Drain(args) => args.api.check().map_err(|problem| command.error(ErrorKind::ArgumentConflict, problem))?,
             Verb::Crd(_) => {}
         }
         Ok(cli)

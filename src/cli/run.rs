@@ -1,47 +1,23 @@
 //! `revoiceit-operator run`: serves a cluster until it is told to stop.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use clap::{ArgAction, ValueEnum, builder::BoolishValueParser, value_parser};
-use reqwest::Url;
+use clap::{ArgAction, builder::BoolishValueParser, value_parser};
 
-use super::values;
-use crate::runtime::telemetry::LogFormat;
+use super::{
+    flags::{ApiFlags, KubernetesFlags, LogFlags, ScopeFlags},
+    values,
+};
 
 /// The flags. They are checked already: [`super::Cli::try_parse_and_check`] makes no other.
 #[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
 pub struct RunArgs {
-    /// Where the Revoiceit API is: scheme, host and port. No resource can name another one.
-    #[arg(help_heading = "Revoiceit API", long, env = "REVOICEIT_API_URL", value_name = "URL", default_value = "https://api.revoiceit.com", value_parser = values::origin)]
-    pub api_url: Url,
-    /// File of PEM certificates to trust instead of the system's when calling the Revoiceit API. It is read again when it changes.
-    #[arg(help_heading = "Revoiceit API", long, env = "REVOICEIT_API_CA_FILE", value_name = "FILE")]
-    pub api_ca_file: Option<PathBuf>,
-    /// Allow an http:// URL, which sends client secrets and tokens unencrypted. For a sandbox only.
-    #[arg(help_heading = "Revoiceit API", long, env = "REVOICEIT_ALLOW_INSECURE_API")]
-    pub allow_insecure_api: bool,
-    /// How long an access token is valid from its issue, when the token itself does not say less. From 30s to 24h.
-    #[arg(help_heading = "Revoiceit API", long, env = "REVOICEIT_TOKEN_LIFETIME", value_name = "DURATION", default_value = "1h", value_parser = |text: &str| values::duration(text, "30s", "24h"))]
-    pub token_lifetime: Duration,
-    /// How many calls a second the Revoiceit API gets on average. From 1 to 10000.
-    #[arg(help_heading = "Revoiceit API", long, env = "REVOICEIT_API_QPS", value_name = "NUMBER", default_value = "50", value_parser = value_parser!(u32).range(1..=10_000))]
-    pub api_qps: u32,
-    /// How many calls the Revoiceit API may get at once after a pause. From 1 to 10000.
-    #[arg(help_heading = "Revoiceit API", long, env = "REVOICEIT_API_BURST", value_name = "NUMBER", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000))]
-    pub api_burst: u32,
-    /// How many calls to the Revoiceit API may wait for their answer at a time. Issues take at most half of them, revocations a quarter, refreshes three quarters. From 4 to 256.
-    #[arg(help_heading = "Revoiceit API", long, env = "REVOICEIT_API_IN_FLIGHT", value_name = "NUMBER", default_value = "16", value_parser = value_parser!(u32).range(4..=256))]
-    pub api_in_flight: u32,
-    /// How long a call to the Revoiceit API may take as a whole. From 100ms to 30s.
-    #[arg(help_heading = "Revoiceit API", long, env = "REVOICEIT_API_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = |text: &str| values::duration(text, "100ms", "30s"))]
-    pub api_timeout: Duration,
-
-    /// Serve this namespace only. Give it several times, or several names with commas between them, to serve several. All namespaces when left out.
-    #[arg(help_heading = "Scope", long, env = "REVOICEIT_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',', value_parser = values::namespace)]
-    pub namespace: Vec<String>,
-    /// The operator's own namespace, where its ledgers and its lease are. When left out: $POD_NAMESPACE, else the service account's, else revoiceit-system.
-    #[arg(help_heading = "Scope", long, env = "REVOICEIT_OPERATOR_NAMESPACE", value_name = "NAMESPACE", value_parser = values::namespace)]
-    pub operator_namespace: Option<String>,
+    /// How Revoiceit is called.
+    #[command(flatten)]
+    pub api: ApiFlags,
+    /// What is served, and from where.
+    #[command(flatten)]
+    pub scope: ScopeFlags,
 
     /// Address and port for /metrics, /livez and /readyz.
     #[arg(help_heading = "Process", long, env = "REVOICEIT_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = values::address)]
@@ -55,70 +31,12 @@ pub struct RunArgs {
     /// How many resources are worked on at a time; those that wait for a call do not count. From 1 to 256.
     #[arg(help_heading = "Process", long, env = "REVOICEIT_CONCURRENCY", value_name = "NUMBER", default_value = "16", value_parser = value_parser!(u32).range(1..=256))]
     pub concurrency: u32,
-    /// How log lines look.
-    #[arg(help_heading = "Process", long, env = "REVOICEIT_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "json")]
-    pub log_format: LogFormat,
-    /// Least important log lines that are written.
-    #[arg(help_heading = "Process", long, env = "REVOICEIT_LOG_LEVEL", value_name = "LEVEL", value_enum, default_value = "info")]
-    pub log_level: LogLevel,
-
-    /// Kubeconfig file to reach the cluster with. When left out: the service account of the pod, else $KUBECONFIG, else ~/.kube/config.
-    #[arg(help_heading = "Kubernetes API", long, env = "REVOICEIT_KUBECONFIG", value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig file. When left out: its current context.
-    #[arg(help_heading = "Kubernetes API", long, env = "REVOICEIT_CONTEXT", value_name = "NAME")]
-    pub context: Option<String>,
-
-    /// JSON file with shorter times than the real ones, so that tests need not wait for hours.
-    #[arg(long, env = "REVOICEIT_POLICY_FOR_TESTS", value_name = "FILE", hide = true)]
-    pub policy_for_tests: Option<PathBuf>,
-}
-
-/// How important a log line is.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// The operator cannot do its work.
-    Error,
-    /// A person may have to act.
-    Warn,
-    /// Each call to the Revoiceit API and each change in the cluster.
-    Info,
-    /// Each decision.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl LogLevel {
-    /// As filters spell it.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
-impl RunArgs {
-    /// What flags must not be given together, and what to do instead.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let is_insecure = self.api_url.scheme() != "https";
-        if is_insecure && !self.allow_insecure_api {
-            return Err(format!(
-                "--api-url {} would send client secrets and tokens unencrypted: use an https:// URL, or add --allow-insecure-api for a sandbox",
-                self.api_url
-            ));
-        }
-        if self.policy_for_tests.is_some() && !is_insecure {
-            return Err(
-                "--policy-for-tests shortens the times that keep tokens safe, so it is refused for an https:// API: remove it".into()
-            );
-        }
-        Ok(())
-    }
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogFlags,
+    /// How the cluster is reached.
+    #[command(flatten)]
+    pub kubernetes: KubernetesFlags,
 }
 
 #[cfg(test)]
@@ -142,18 +60,18 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_documentation() {
         let args = parsed(&[]).expect("defaults are valid");
-        assert_eq!(args.api_url.as_str(), "https://api.revoiceit.com/");
-        assert_eq!(args.token_lifetime, Duration::from_secs(3600));
+        assert_eq!(args.api.api_url.as_str(), "https://api.revoiceit.com/");
+        assert_eq!(args.api.token_lifetime, Duration::from_secs(3600));
         assert_eq!(args.lease_duration, Duration::from_secs(15));
-        assert_eq!(args.namespace, Vec::<String>::new());
+        assert_eq!(args.scope.namespace, Vec::<String>::new());
         assert!(args.leader_elect);
-        assert_eq!((args.api_qps, args.api_burst, args.api_in_flight, args.concurrency), (50, 100, 16, 16));
+        assert_eq!((args.api.api_qps, args.api.api_burst, args.api.api_in_flight, args.concurrency), (50, 100, 16, 16));
     }
 
     #[test]
     fn lists_and_booleans_are_read_as_people_write_them() {
         let args = parsed(&["--namespace", "team-a", "--namespace=team-b,team-c", "--leader-elect=false"]).expect("valid");
-        assert_eq!(args.namespace, ["team-a", "team-b", "team-c"]);
+        assert_eq!(args.scope.namespace, ["team-a", "team-b", "team-c"]);
         assert!(!args.leader_elect);
         assert!(parsed(&["--leader-elect", "--api-timeout", "1s500ms"]).expect("valid").leader_elect);
     }
@@ -206,6 +124,6 @@ mod tests {
     #[test]
     fn times_are_shortened_for_an_insecure_api_alone() {
         let args = ["--api-url", "http://127.0.0.1:9999", "--allow-insecure-api", "--policy-for-tests", "p.json"];
-        assert_eq!(parsed(&args).expect("valid").policy_for_tests, Some("p.json".into()));
+        assert_eq!(parsed(&args).expect("valid").api.policy_for_tests, Some("p.json".into()));
     }
 }

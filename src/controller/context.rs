@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
-use super::{absence::Absences, events::Events, facts::Facts, gate::Gate, index::Watched, repairs::Repairs, tolerant::Tolerant};
+use super::{
+    absence::Absences, events::Events, facts::Facts, gate::Gate, index::Watched, repairs::Repairs, taken::Taken, tolerant::Tolerant,
+};
 use crate::{
     api::RevoiceitCredential,
     planner::{Place, Policy},
@@ -36,6 +38,8 @@ pub struct Context<A: Auth> {
     pub repairs: Repairs,
     /// What the metrics say of each resource.
     pub facts: Arc<Facts>,
+    /// What was taken away, which a drain tells in the end.
+    pub taken: Taken,
     /// What people are told.
     pub events: Events,
     /// What machines are told.

@@ -1,7 +1,7 @@
 //! What the last pass of each resource said, for metrics: read at the scrape, gone with the resource and with leadership.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,7 +17,8 @@ pub struct Facts(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     of: HashMap<String, Fact>,
-    ledgers_unattended: u64,
+    /// UIDs of resources with a ledger for which nothing is done.
+    unattended: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -51,8 +52,15 @@ impl Facts {
         self.lock().of.remove(uid);
     }
 
-    pub(super) fn ledgers_unattended(&self, ledgers: usize) {
-        self.lock().ledgers_unattended = ledgers as u64;
+    /// Nothing is done for this ledger, or something is. Whether that is news.
+    pub(super) fn unattended(&self, uid: &str, is_unattended: bool) -> bool {
+        let unattended = &mut self.lock().unattended;
+        if is_unattended { unattended.insert(uid.to_owned()) } else { unattended.remove(uid) }
+    }
+
+    /// These are all the ledgers that there are.
+    pub(super) fn ledgers(&self, uids: &HashSet<&str>) {
+        self.lock().unattended.retain(|uid| uids.contains(uid.as_str()));
     }
 
     /// All of it, as it is now.
@@ -62,7 +70,7 @@ impl Facts {
             resources: inner.of.values().filter_map(|fact| fact.times.clone()).collect(),
             pending_revocations: inner.of.values().map(|fact| fact.pending_revocations).sum(),
             suspected_lost: inner.of.values().map(|fact| fact.suspected_lost).sum(),
-            ledgers_unattended: inner.ledgers_unattended,
+            ledgers_unattended: inner.unattended.len() as u64,
         }
     }
 
@@ -86,5 +94,15 @@ mod tests {
         facts.learn(&id("second"), &status);
         facts.outlived(&id("first"), None);
         assert_eq!((facts.snapshot().resources.len(), facts.snapshot().pending_revocations), (1, 1));
+    }
+
+    #[test]
+    fn a_ledger_is_unattended_until_somebody_sees_to_it_or_it_is_gone() {
+        let facts = Facts::default();
+        let told = ["a", "b", "c", "c"].map(|uid| facts.unattended(uid, true));
+        assert_eq!((told, facts.snapshot().ledgers_unattended), ([true, true, true, false], 3));
+        facts.unattended("a", false);
+        facts.ledgers(&HashSet::from(["a", "b"]));
+        assert_eq!(facts.snapshot().ledgers_unattended, 1);
     }
 }

@@ -1,8 +1,8 @@
 //! One queue for all calls to Revoiceit, ordered by deadline.
 //!
 //! A call leaves it when the bucket has a token and a place is free. Issues hold at most half of the places, revocations a quarter and refreshes
-//! three quarters, so that an endpoint that hangs starves no other. The core is pure, with the time as an argument; the shell around it wakes who
-//! is let through.
+//! three quarters, and a lane that holds none always finds one, so that an endpoint that hangs starves no other, nor do two the third. The core is
+//! pure, with the time as an argument; the shell around it wakes who is let through.
 
 use std::{
     collections::BTreeMap,
@@ -77,20 +77,31 @@ impl<W> Core<W> {
         place
     }
 
-    /// The first in line whose lane has a place, if the gate is open and the bucket has a token.
-    fn admit(&mut self, now: Instant) -> Option<(Lane, W)> {
+    /// Whether the gate is open and the bucket has a token.
+    fn is_open(&mut self, now: Instant) -> bool {
         self.fill(now);
-        if self.tokens < 1.0 || self.closed_until.is_some_and(|until| now < until) || self.held.iter().sum::<u32>() >= self.limits.in_flight
-        {
+        self.tokens >= 1.0 && self.closed_until.is_none_or(|until| now >= until)
+    }
+
+    /// The first in line whose lane has a place, if the gate is open.
+    fn admit(&mut self, now: Instant) -> Option<(Lane, W)> {
+        if !self.is_open(now) {
             return None;
         }
-        let open = LANES.into_iter().filter(|lane| self.held[index(*lane)] < self.limits.places(*lane));
+        let open = LANES.into_iter().filter(|lane| self.has_place(*lane));
         let (_, lane) =
             open.filter_map(|lane| Some((*self.waiting[index(lane)].first_key_value()?.0, lane))).min_by_key(|(place, _)| *place)?;
         let (_, waker) = self.waiting[index(lane)].pop_first()?;
         self.tokens -= 1.0;
         self.held[index(lane)] += 1;
         Some((lane, waker))
+    }
+
+    /// Whether one more call of this lane leaves a place for each other lane that holds none.
+    fn has_place(&self, lane: Lane) -> bool {
+        let free = self.limits.in_flight.saturating_sub(self.held.iter().sum());
+        let kept = LANES.into_iter().filter(|other| *other != lane && self.held[index(*other)] == 0).count();
+        self.held[index(lane)] < self.limits.places(lane) && free as usize > kept
     }
 
     fn fill(&mut self, now: Instant) {
@@ -163,6 +174,12 @@ impl Gate {
         receiver.await.unwrap_or_else(|_| unreachable!("a waiter is dropped only by itself"))
     }
 
+    /// Whether a call of this lane would be let through at once.
+    pub fn is_free(&self, lane: Lane) -> bool {
+        let mut shell = self.lock();
+        shell.core.is_open(Instant::now()) && shell.core.has_place(lane) && shell.core.waiting[index(lane)].is_empty()
+    }
+
     /// Revoiceit asks to be left alone for a while, 60 s at most.
     pub fn pause(&self, pause: Duration) {
         self.lock().core.pause(pause, Instant::now());
@@ -226,126 +243,4 @@ impl Drop for Leaves<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::{FutureExt, future::join_all};
-
-    use super::*;
-
-    const LIMITS: Limits = Limits { qps: 10, burst: 4, in_flight: 8 };
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).expect("in range")
-    }
-
-    fn order(core: &mut Core<&'static str>, now: Instant) -> Vec<&'static str> {
-        std::iter::from_fn(|| core.admit(now)).map(|(_, name)| name).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn calls_are_served_by_deadline_and_among_equals_by_arrival() {
-        let now = Instant::now();
-        let mut core = Core::new(LIMITS, now);
-        for (deadline, name) in [(30, "late"), (10, "first"), (20, "second"), (20, "third")] {
-            core.arrive(at(deadline), Lane::Refresh, name);
-        }
-        assert_eq!(order(&mut core, now), ["first", "second", "third", "late"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_burst_is_served_at_once_and_the_rest_at_the_rate() {
-        let now = Instant::now();
-        let mut core = Core::new(Limits { in_flight: 100, ..LIMITS }, now);
-        for _ in 0..10 {
-            core.arrive(at(0), Lane::Refresh, "call");
-        }
-        assert_eq!(order(&mut core, now).len(), 4);
-        assert_eq!(core.opens_at(), Some(now + Duration::from_millis(101)));
-        assert_eq!(order(&mut core, now + Duration::from_millis(101)).len(), 1);
-        assert_eq!(order(&mut core, now + Duration::from_millis(401)).len(), 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_endpoint_that_hangs_starves_another() {
-        let now = Instant::now();
-        let mut core = Core::new(Limits { qps: 1000, burst: 1000, in_flight: 8 }, now);
-        for _ in 0..20 {
-            core.arrive(at(0), Lane::Issue, "issue");
-            core.arrive(at(0), Lane::Revoke, "revoke");
-        }
-        core.arrive(at(99), Lane::Refresh, "refresh");
-        assert_eq!(core.waiting.each_ref().map(BTreeMap::len), [20, 1, 20]);
-        let mut served = order(&mut core, now);
-        served.sort_unstable();
-        assert_eq!(served, ["issue", "issue", "issue", "issue", "refresh", "revoke", "revoke"]);
-        core.leave(Lane::Revoke);
-        assert_eq!(order(&mut core, now), ["revoke"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn refreshes_that_hang_leave_places_to_the_others() {
-        let now = Instant::now();
-        let mut core = Core::new(Limits { qps: 1000, burst: 1000, in_flight: 8 }, now);
-        for _ in 0..20 {
-            core.arrive(at(0), Lane::Refresh, "refresh");
-        }
-        assert_eq!(order(&mut core, now), ["refresh"; 6]);
-        core.arrive(at(99), Lane::Revoke, "revoke");
-        core.arrive(at(98), Lane::Issue, "issue");
-        assert_eq!(order(&mut core, now), ["issue", "revoke"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pause_is_for_all_and_for_a_minute_at_most() {
-        let now = Instant::now();
-        let mut core = Core::new(LIMITS, now);
-        core.pause(Duration::from_secs(3600), now);
-        core.pause(Duration::from_secs(1), now);
-        core.arrive(at(0), Lane::Refresh, "call");
-        assert_eq!(order(&mut core, now + Duration::from_millis(59_999)), [""; 0]);
-        assert_eq!(core.opens_at(), Some(now + MAX_PAUSE));
-        assert_eq!(order(&mut core, now + MAX_PAUSE), ["call"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn all_who_wait_come_through_in_time() {
-        let gate = Gate::new(LIMITS);
-        let began = Instant::now();
-        let calls = (0..40).map(|_| async { drop(gate.wait(at(0), Lane::Refresh).await) });
-        join_all(calls).await;
-        let took = began.elapsed();
-        assert!((Duration::from_millis(3600)..Duration::from_millis(3800)).contains(&took), "{took:?}");
-        assert_eq!((gate.depth(Lane::Refresh), gate.lock().core.held), (0, [0; 3]));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_gives_up_waiting_leaves_no_trace() {
-        let gate = Gate::new(Limits { qps: 1, burst: 1, in_flight: 4 });
-        let permit = gate.wait(at(0), Lane::Issue).await;
-        let mut gone = Box::pin(gate.wait(at(0), Lane::Issue));
-        assert!((&mut gone).now_or_never().is_none());
-        assert_eq!(gate.depth(Lane::Issue), 1);
-        drop(gone);
-        assert_eq!(gate.depth(Lane::Issue), 0);
-        drop(permit);
-        let began = Instant::now();
-        drop(gate.wait(at(0), Lane::Issue).await);
-        assert!(began.elapsed() <= Duration::from_millis(1001), "{:?}", began.elapsed());
-        assert_eq!(gate.lock().core.held, [0; 3]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_permit_that_nobody_takes_any_more_is_passed_on() {
-        let gate = Gate::new(Limits { qps: 1000, burst: 1000, in_flight: 4 });
-        let held = gate.wait(at(0), Lane::Revoke).await;
-        let mut first = Box::pin(gate.wait(at(1), Lane::Revoke));
-        assert!((&mut first).now_or_never().is_none());
-        let clone = gate.clone();
-        let second = tokio::spawn(async move { drop(clone.wait(at(2), Lane::Revoke).await) });
-        tokio::task::yield_now().await;
-        // The permit is on its way to the first when it gives up.
-        drop(held);
-        drop(first);
-        second.await.expect("it is served");
-        assert_eq!(gate.lock().core.held, [0; 3]);
-    }
-}
+mod tests;

@@ -70,7 +70,7 @@ pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Lo
         if finalizer_seen && matches!(ledger, Ledger::Absent) {
             named.extend(find_targets(cx, seen).await?);
         }
-        let resource = read_resource(cx, seen).await?;
+        let resource = read_resource(cx, seen, &ledger).await?;
         if let Resource::Wanted(wanted) = &resource {
             named.insert(Name::new(&wanted.spec.target.name));
         }
@@ -130,7 +130,7 @@ async fn find_targets<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<BTree
     Ok(found.items.iter().filter(|secret| is_ours(secret)).map(|secret| Name::new(secret.name_any())).collect())
 }
 
-async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Resource, Error> {
+async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledger) -> Result<Resource, Error> {
     let (uid, name) = (&seen.id.uid, &seen.id.name);
     let resources = cx.resources(&seen.id.namespace);
     let is_old_news = match resources.get(name).await {
@@ -140,6 +140,9 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Reso
             return Ok(found_resource(cx, Resource::NotFound { proven: false }, uid));
         }
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, cx.now(), &cx.policy),
+        Err(kube::Error::Api(status)) if status.code == 404 && has_seen_its_end(cx, seen, ledger) => {
+            return Ok(Resource::NotFound { proven: false });
+        }
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(Error::NotServed),
         Err(error) => return Err(Error::ReadResource(error.into())),
     };
@@ -158,6 +161,14 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Reso
     }
 }
 
+/// A closed record outlives the CRD, too: what is left in it is revoked although nothing can be asked about its resource any more. Only a drain
+/// that was broken off closes the record of a resource that is wanted, and that one the watch has.
+fn has_seen_its_end<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledger) -> bool {
+    let is_closed = matches!(ledger, Ledger::Here { record, .. } if record.closed);
+    let is_wanted = cx.watched.resource(&seen.id.uid).is_some_and(|known| kube::Resource::meta(&*known).deletion_timestamp.is_none());
+    is_closed && !is_wanted && cx.place.serves(&seen.id.namespace)
+}
+
 fn found_resource<A: Auth>(cx: &Context<A>, resource: Resource, uid: &str) -> Resource {
     cx.absences.found(uid);
     resource
@@ -165,6 +176,10 @@ fn found_resource<A: Auth>(cx: &Context<A>, resource: Resource, uid: &str) -> Re
 
 async fn read_source<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Source, Error> {
     let Resource::Wanted(wanted) = &seen.resource else { return Ok(Source::Missing) };
+    if seen.policy.draining.is_some() {
+        // Nothing is obtained, so no pair is read.
+        return Ok(Source::Missing);
+    }
     let reference = &wanted.spec.credentials_secret_ref;
     if let Seen::At(version) = cx.watched.secret(&seen.id.namespace, &reference.name) {
         let version = Version::new(&*version);

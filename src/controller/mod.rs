@@ -3,6 +3,7 @@
 mod absence;
 mod classify;
 mod context;
+mod drain;
 mod error;
 mod events;
 mod facts;
@@ -17,12 +18,16 @@ mod serve;
 mod slot;
 mod status;
 mod sweep;
-mod tolerant;
+mod taken;
 mod watch;
+mod work;
+
+use crate::runtime::tolerant;
 
 pub use self::{
     absence::Absences,
     context::Context,
+    drain::{Broken, Held, drain, held},
     error::Error,
     events::Events,
     facts::Facts,
@@ -30,5 +35,6 @@ pub use self::{
     index::{Scope, Watched},
     repairs::Repairs,
     serve::serve,
+    taken::{Counts, Taken},
     watch::{Synced, resources, secrets},
 };

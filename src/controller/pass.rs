@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     planner::{
-        self, Act, Answer, Came, Cause, Change, Lane, Ledger, Look, Observed, Plan, ResourceId, Rest, Sight, Sighted, Stamp, Suspects,
-        Until, fold, plan,
+        self, Act, Answer, Came, Cause, Change, Lane, Ledger, Look, Observed, Plan, Remains, Resource, ResourceId, Rest, Sight, Sighted,
+        Stamp, Suspects, Until, fold, plan,
     },
     revoiceit::{Auth, Revoked},
     runtime::metrics::{IssueCause, Revocation},
@@ -27,6 +27,17 @@ use crate::{
 const HOLD: Duration = Duration::from_secs(1);
 /// Longest pause while something is in hand.
 const HOLD_MAX: Duration = Duration::from_secs(15);
+/// A pass that waits for a permit looks at the wall clock as often as this.
+const CLOCK_LOOK: Duration = Duration::from_secs(5);
+
+/// How a pass ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// When the next one is due.
+    pub(super) until: Until,
+    /// What the operator still holds. `None`: the pass was broken off, and did not see that.
+    pub(super) left: Option<Remains>,
+}
 
 /// Does what is to be done for one resource, and says when the next pass is due.
 ///
@@ -36,7 +47,16 @@ const HOLD_MAX: Duration = Duration::from_secs(15);
 ///
 /// `stop` ends the pass only where nothing is lost by it: while it waits for a permit, and between two acts before it has sent a call. What
 /// was answered is delivered and told as ever: by that the next leader learns of it, which would otherwise wait until the intent has run out.
-pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &mut Slot, stop: &CancellationToken) -> Result<Until, Error> {
+///
+/// `news`, which `stop` is too, ends it while it waits for a permit, and so does the time at which something else may be due: where an endpoint
+/// hangs, it may be long before a call is let through, and meanwhile the resource is deleted, its deadline passes, or its target is to be restored.
+pub(super) async fn pass<A: Auth>(
+    cx: &Context<A>,
+    id: Arc<ResourceId>,
+    slot: &mut Slot,
+    stop: &CancellationToken,
+    news: &CancellationToken,
+) -> Result<Ended, Error> {
     let mut seen = Observed::begin(id, stamp(), cx.policy.clone(), cx.place.clone());
     if let Some(glance) = look::glance(cx, &seen).await? {
         seen = with(seen, glance);
@@ -50,13 +70,13 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
     loop {
         let now = cx.now();
         if stop.is_cancelled() && seen.spent.calls == 0 && !holds_on(&seen, now) {
-            return Ok(Until::At(now));
+            return Ok(broken_off(now));
         }
         let act = match plan(&seen, now) {
             Plan::Rest(rest) => match finish(cx, &seen, rest).await? {
                 // The cache lags behind, for as long as its watch is broken: from another glance would come the same status, and conflict.
                 None if seen.sighted == Sighted::Glance => Act::Look,
-                until => return Ok(until.unwrap_or(Until::At(now))),
+                until => return Ok(Ended { until: until.unwrap_or(Until::At(now)), left: Some(planner::remains(&seen)) }),
             },
             Plan::Act(act) => act,
         };
@@ -64,11 +84,19 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
             Some(lane) if permit.as_ref().is_none_or(|(_, held)| *held != lane) => {
                 drop(permit.take());
                 let deadline = planner::deadline(&seen, &act, now);
-                let may_stop = !holds_on(&seen, now);
+                let mut patience = Patience::Endless;
+                if !holds_on(&seen, now) {
+                    patience = Patience::Until(planner::next_wake(&seen, now), news);
+                    if !cx.gate.is_free(lane)
+                        && let Some(rest) = planner::overdue(&seen, now)
+                    {
+                        finish(cx, &seen, rest).await?;
+                    }
+                }
                 seen = seen.without_sights();
-                permit = slot.parked(wait(cx, deadline, lane, may_stop.then_some(stop))).await.map(|granted| (granted, lane));
+                permit = slot.parked(wait(cx, deadline, lane, patience)).await.map(|granted| (granted, lane));
                 if permit.is_none() {
-                    return Ok(Until::At(now));
+                    return Ok(broken_off(now));
                 }
                 Act::Look
             }
@@ -108,7 +136,7 @@ pub(super) async fn pass<A: Auth>(cx: &Context<A>, id: Arc<ResourceId>, slot: &m
 }
 
 /// Drawn for each pass and never used again: an intent with it is this pass's own.
-fn stamp() -> Stamp {
+pub(super) fn stamp() -> Stamp {
     use ring::rand::{SecureRandom, SystemRandom};
     let mut bits = [0_u8; 16];
     SystemRandom::new().fill(&mut bits).unwrap_or_else(|_| unreachable!("the system's random numbers are always there"));
@@ -120,24 +148,48 @@ fn holds_on(seen: &Observed, now: Timestamp) -> bool {
     !seen.hand.is_empty() || seen.my_intent().is_some_and(|intent| intent.until > now)
 }
 
-fn with(seen: Observed, look: Look) -> Observed {
+pub(super) fn with(seen: Observed, look: Look) -> Observed {
     fold(seen, Came::Saw(Sight::Look(Box::new(look))))
 }
 
-/// The permit, or `None` when the pass may stop and is to.
-async fn wait<A: Auth>(cx: &Context<A>, deadline: Timestamp, lane: Lane, stop: Option<&CancellationToken>) -> Option<Permit> {
-    let began = tokio::time::Instant::now();
-    let stopped = async {
-        match stop {
-            Some(stop) => stop.cancelled().await,
-            None => std::future::pending().await,
+/// It comes back at once, unless nobody serves the queue any more.
+fn broken_off(now: Timestamp) -> Ended {
+    Ended { until: Until::At(now), left: None }
+}
+
+/// For how long a pass waits for a permit.
+enum Patience<'a> {
+    /// It has something that would be lost.
+    Endless,
+    /// Until this time, if there is one, or until there is news.
+    Until(Option<Timestamp>, &'a CancellationToken),
+}
+
+impl Patience<'_> {
+    async fn ends(&self, clock: fn() -> Timestamp) {
+        let Self::Until(time, news) = self else { return std::future::pending().await };
+        let time_comes = async {
+            let Some(time) = *time else { return std::future::pending().await };
+            while clock() < time {
+                tokio::time::sleep(planner::left(clock(), time).min(CLOCK_LOOK)).await;
+            }
+        };
+        tokio::select! {
+            () = news.cancelled() => {}
+            () = time_comes => {}
         }
-    };
+    }
+}
+
+/// The permit, or `None` when there may be something else to do first.
+async fn wait<A: Auth>(cx: &Context<A>, deadline: Timestamp, lane: Lane, patience: Patience<'_>) -> Option<Permit> {
+    let began = tokio::time::Instant::now();
     let waits = cx.gate.wait(deadline, lane);
     cx.metrics.gate_waiting(lane, cx.gate.depth(lane) + 1);
     let permit = tokio::select! {
-        () = stopped => None,
+        biased;
         permit = waits => Some(permit),
+        () = patience.ends(cx.clock) => None,
     };
     cx.metrics.gate_waiting(lane, cx.gate.depth(lane));
     if permit.is_some() {
@@ -154,11 +206,16 @@ fn measure<A: Auth>(cx: &Context<A>, act: &Act, came: &Came, seen: &Observed, en
                 cx.metrics.token_issued(cause);
             }
         }
-        (_, Came::Answered { answer: Answer::Revoke(_, outcome), .. }) => cx.metrics.revocation(match outcome {
-            Ok(Revoked::Confirmed) => Revocation::Confirmed,
-            Ok(Revoked::Unknown) => Revocation::Unknown,
-            Err(_) => Revocation::Failed,
-        }),
+        (_, Came::Answered { answer: Answer::Revoke(_, outcome), .. }) => {
+            cx.taken.revoked(outcome.is_ok());
+            cx.metrics.revocation(match outcome {
+                Ok(Revoked::Confirmed) => Revocation::Confirmed,
+                Ok(Revoked::Unknown) => Revocation::Unknown,
+                Err(_) => Revocation::Failed,
+            });
+        }
+        (Act::DeleteTarget(_), Came::Saw(_)) => cx.taken.deleted(),
+        (Act::Release, Came::Saw(_)) => cx.taken.released(),
         (Act::WriteTarget(_), Came::Saw(_)) if seen.spent.calls > 0 => {
             if let Some(ends_at) = ends_at {
                 cx.metrics.token_replaced(ends_at.duration_since(cx.now()).as_secs_f64());
@@ -202,6 +259,10 @@ async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Result
     } else if seen.meta().is_none() {
         cx.facts.outlived(&seen.id, seen.record());
     }
+    let is_unattended = is_unattended(cx, seen);
+    if cx.facts.unattended(&seen.id.uid, is_unattended) && is_unattended {
+        tracing::warn!("a ledger is left alone: its resource is out of scope (--namespace), or is gone and the ledger cannot be used");
+    }
     if let Some(status) = status
         && write_status(cx, seen, &status).await? == Written::Conflict
     {
@@ -211,4 +272,14 @@ async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Result
         cx.events.publish(notice, seen).await;
     }
     Ok(Some(until))
+}
+
+/// No watch has the resource, and there is a ledger for which this pass could do nothing.
+fn is_unattended<A: Auth>(cx: &Context<A>, seen: &Observed) -> bool {
+    let is_left = match &seen.ledger {
+        Ledger::Absent => false,
+        Ledger::Unusable(_) => true,
+        Ledger::Here { .. } => matches!(seen.resource, Resource::Wanted(_) | Resource::Unreadable(_)),
+    };
+    is_left && cx.watched.resource(&seen.id.uid).is_none()
 }

@@ -15,33 +15,46 @@ use crate::{
     revoiceit::Auth,
 };
 
-/// Puts every ledger without a resource into the queue. Metadata only: no token is read, but of a ledger that has lost its annotation.
+/// Puts every ledger without a resource into the queue.
 pub(super) async fn sweep<A: Auth>(cx: &Context<A>) -> Result<(), Error> {
+    for id in unattended(cx).await? {
+        cx.watched.wake_gone(id);
+    }
+    Ok(())
+}
+
+/// What ledgers without a resource are for. Metadata only: no token is read, but of a ledger that has lost its annotation.
+pub(super) async fn unattended<A: Auth>(cx: &Context<A>) -> Result<Vec<Arc<ResourceId>>, Error> {
     let ledgers: Api<Tolerant<PartialObjectMeta<Secret>>> = Api::namespaced(cx.client.clone(), &cx.place.operator_namespace);
     let only = ListParams::default().fields(&format!("type={}", names::LEDGER_TYPE));
     let listed = ledgers.list(&only).await.map_err(|error| Error::ListLedgers(error.into()))?;
-    let mut unattended = 0;
-    for ledger in &listed.items {
-        let name = ledger.name_any();
+    let names: Vec<String> = listed.items.iter().map(ResourceExt::name_any).collect();
+    cx.facts.ledgers(&names.iter().filter_map(|name| name.strip_prefix(names::LEDGER_PREFIX)).collect());
+    let mut found = Vec::new();
+    let mut without_resource = 0;
+    for (ledger, name) in listed.items.iter().zip(&names) {
         let Some(uid) = name.strip_prefix(names::LEDGER_PREFIX) else { continue };
         if cx.watched.resource(uid).is_some() {
+            cx.facts.unattended(uid, false);
             continue;
         }
-        unattended += 1;
+        without_resource += 1;
         let named = ledger.annotations().get(names::RESOURCE_ANNOTATION).and_then(|of| of.split_once('/'));
         let id = match named {
             Some((namespace, name)) => Some(ResourceId { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() }),
             // Somebody removed the annotation. The record says it too.
-            None => read_id(cx, &name).await?.filter(|id| id.uid == uid),
+            None => read_id(cx, name).await?.filter(|id| id.uid == uid),
         };
         match id {
-            Some(id) => cx.watched.wake_gone(Arc::new(id)),
-            None => tracing::warn!(ledger = name, "nothing tells which resource a ledger is for: its annotation and its record are broken"),
+            Some(id) => found.push(Arc::new(id)),
+            None => {
+                cx.facts.unattended(uid, true);
+                tracing::warn!(ledger = name, "nothing tells which resource a ledger is for: its annotation and its record are broken");
+            }
         }
     }
-    cx.facts.ledgers_unattended(unattended);
-    tracing::info!(ledgers = listed.items.len(), unattended, "ledgers swept");
-    Ok(())
+    tracing::info!(ledgers = names.len(), without_resource, "ledgers swept");
+    Ok(found)
 }
 
 async fn read_id<A: Auth>(cx: &Context<A>, ledger: &str) -> Result<Option<ResourceId>, Error> {

@@ -120,6 +120,11 @@ pub enum Change {
         /// Now and the grace.
         due: Timestamp,
     },
+    /// The live line is about to be revoked although its resource stays: nothing is delivered from it again.
+    Retire {
+        /// Due at once.
+        now: Timestamp,
+    },
     /// A target is going to be written under this name.
     List(Name),
     /// The spec names another target now.
@@ -258,6 +263,7 @@ impl Change {
             Self::Suspect => "suspect",
             Self::Fold { .. } => "fold",
             Self::Shorten { .. } => "shorten",
+            Self::Retire { .. } => "retire",
             Self::List(_) => "list",
             Self::Unlist { .. } => "unlist",
             Self::Forget(_) => "forget",

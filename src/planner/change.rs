@@ -62,6 +62,12 @@ impl Record {
                     retiring.due = retiring.due.min(*due);
                 }
             }
+            Change::Retire { now } => {
+                let worked_at = self.live_worked_at();
+                if let Some(live) = self.live.take() {
+                    self.retire(live.revision, live.refresh, *now, worked_at);
+                }
+            }
             Change::List(name) => self.list(name),
             Change::Unlist { name, at } => {
                 for target in self.targets.iter_mut().filter(|target| target.name == *name) {

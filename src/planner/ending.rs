@@ -15,13 +15,14 @@ use super::{
 use crate::api::Reason;
 
 /// In this order; the first that wants something has its way.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     leave_alone,
     without_ledger,
     suspect,
     delete_targets,
     close_at_deadline,
     release,
+    retire_what_may_be_wanted_again,
     revoke_all,
     close_when_empty,
     keep_names,
@@ -80,8 +81,8 @@ pub(super) fn deadline(v: &View) -> Option<Timestamp> {
             let own = schedule::after(since, wait);
             Some(policy.draining.map_or(own, |drain| own.min(drain)))
         }
-        Resource::Wanted(_) => policy.draining,
-        Resource::Unreadable(_) | Resource::NotFound { .. } | Resource::Replaced | Resource::Released => None,
+        Resource::Wanted(_) | Resource::Unreadable(_) => policy.draining,
+        Resource::NotFound { .. } | Resource::Replaced | Resource::Released => None,
     }
 }
 
@@ -93,6 +94,13 @@ fn close_at_deadline(v: &View) -> Option<Plan> {
 /// A closed record takes no intent, so that no token can come behind the finalizer's back.
 fn release(v: &View) -> Option<Plan> {
     (v.is_claimed() && v.record?.closed && !v.is_refused(Refused::Resource)).then_some(Plan::Act(Act::Release))
+}
+
+/// A drain may be broken off, and an operator take its place: it must not deliver from a line whose revocation was sent and whose answer was lost.
+fn retire_what_may_be_wanted_again(v: &View) -> Option<Plan> {
+    let record = v.record.filter(|record| !record.closed)?;
+    let stays = matches!(v.seen.resource, Resource::Wanted(_) | Resource::Unreadable(_));
+    (stays && record.live.is_some()).then(|| Plan::save(Change::Retire { now: v.now }))
 }
 
 fn revoke_all(v: &View) -> Option<Plan> {

@@ -13,6 +13,7 @@ mod observed;
 mod plan;
 mod policy;
 mod record;
+mod remains;
 mod render;
 mod schedule;
 mod status;
@@ -31,9 +32,10 @@ pub use self::{
     observed::{
         Claim, Consent, Denied, Leaving, Ledger, Observed, Owner, Place, Quarrel, Refused, Resource, Sighted, Source, Spent, Target,
     },
-    plan::{deadline, plan, reads_credentials},
+    plan::{deadline, next_wake, overdue, plan, reads_credentials},
     policy::Policy,
     record::{FORMAT, Failed, Intent, IntentCall, Live, Record, ResourceId, Retiring, Suspects, TargetId, Unusable},
+    remains::{Remains, remains},
     render::{Desired, MAX_RENDERED, desired, dry},
     schedule::{after, before, left, line, spread},
     status::Status,

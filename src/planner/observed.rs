@@ -1,6 +1,10 @@
 //! What a pass has seen, and what it has in hand.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -60,6 +64,15 @@ pub struct Place {
     pub home: String,
     /// Origin of the Revoiceit API.
     pub issuer: String,
+    /// The namespaces that are served. Empty: all.
+    pub namespaces: BTreeSet<String>,
+}
+
+impl Place {
+    /// Whether resources of this namespace are this operator's to serve.
+    pub fn serves(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.contains(namespace)
+    }
 }
 
 /// How good the sights are.

@@ -24,7 +24,8 @@ pub(super) type Step = fn(&View) -> Option<Plan>;
 /// What to do next, from what was seen, at this time. Pure.
 pub fn plan(seen: &Observed, now: Timestamp) -> Plan {
     let v = View::new(seen, now);
-    const STEPS: [Step; 7] = [look_again, save_what_is_in_hand, stop_when_spent, ledger_refused, clear_answered_intent, absent, unreadable];
+    const STEPS: [Step; 8] =
+        [look_again, save_what_is_in_hand, stop_when_spent, ledger_refused, clear_answered_intent, absent, out_of_scope, unreadable];
     let plan = STEPS.iter().find_map(|step| step(&v));
     plan.unwrap_or_else(|| if v.is_ending() { ending::plan(&v) } else { wanted::plan(&v) })
 }
@@ -93,9 +94,18 @@ fn absent(v: &View) -> Option<Plan> {
     Some(if is_nothing_lost && v.can_save() { Plan::Act(Act::DeleteLedger) } else { rest(v, Reason::Issuing) })
 }
 
-/// It may have been written by a later version, or poisoned by a tenant. Its deletion is seen all the same.
+/// Its namespace is not served any more: its deletion is carried out, when a sweep finds it, and nothing else is done for it.
+fn out_of_scope(v: &View) -> Option<Plan> {
+    let is_there = matches!(v.seen.resource, Resource::Wanted(_) | Resource::Unreadable(_));
+    (is_there && !v.is_ending() && !v.seen.place.serves(&v.seen.id.namespace)).then(|| forget(v))
+}
+
+/// It may have been written by a later version, or poisoned by a tenant. Its deletion is seen all the same, and to take the operator away from it
+/// its spec need not be read.
 fn unreadable(v: &View) -> Option<Plan> {
-    let Resource::Unreadable(_) = v.seen.resource else { return None };
+    if !matches!(v.seen.resource, Resource::Unreadable(_)) || v.is_ending() {
+        return None;
+    }
     if v.my_unsent_intent().is_some() && v.can_save() {
         return Some(Plan::save(Change::Withdraw));
     }
@@ -127,7 +137,7 @@ pub(super) fn rest_until(v: &View, reason: Reason, until: Option<Timestamp>) -> 
     Plan::Rest(Rest { until: next.map_or(Until::Woken, Until::At), status, tell })
 }
 
-/// Ends the pass: nothing is left of the resource.
+/// Ends the pass: nothing is left of the resource, or nothing of it is this operator's to see to.
 pub(super) fn forget(v: &View) -> Plan {
     debug_assert!(v.my_unsent_intent().is_none(), "an intent stands in a record");
     Plan::Rest(Rest { until: Until::Forgotten, status: None, tell: Vec::new() })
@@ -194,7 +204,11 @@ pub fn deadline(seen: &Observed, act: &Act, now: Timestamp) -> Timestamp {
     const RETIRING: std::time::Duration = std::time::Duration::from_secs(60 * 60);
     let v = View::new(seen, now);
     match act.leads_to() {
-        Some(Lane::Revoke) if v.is_ending() => now,
+        // Whoever comes back to the gate does not go to the end of the line.
+        Some(Lane::Revoke) if v.is_ending() => {
+            let since = seen.meta().and_then(|meta| meta.deletion_timestamp.as_ref()).map(|since| since.0);
+            since.filter(|since| *since < now).unwrap_or(now)
+        }
         Some(Lane::Revoke) => schedule::after(now, RETIRING),
         Some(Lane::Issue | Lane::Refresh) => match v.live() {
             Some(live) if live.expires_at > now => live.expires_at,
@@ -205,6 +219,31 @@ pub fn deadline(seen: &Observed, act: &Act, now: Timestamp) -> Timestamp {
             }
         },
         None => now,
+    }
+}
+
+/// When there may be something else to do than the call that a pass waits for.
+pub fn next_wake(seen: &Observed, now: Timestamp) -> Option<Timestamp> {
+    wakes(&View::new(seen, now)).filter(|wake| *wake > now).min()
+}
+
+/// What is to be said before a pass waits for a call: that the token which the status calls valid has expired.
+pub fn overdue(seen: &Observed, now: Timestamp) -> Option<Rest> {
+    let v = View::new(seen, now);
+    let status = v.wanted().filter(|_| !v.is_ending())?.status.as_ref()?;
+    let says_ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    if !says_ready || v.live().is_none_or(|live| live.expires_at > now) {
+        return None;
+    }
+    // A retry is about to be made: what the last one met with is still what is wrong.
+    let failed = v.record.and_then(|record| record.failed_refresh.as_ref().map(|failed| status::failure_reason(failed.class, false)));
+    let reason = match wanted::reason(&v) {
+        Reason::Issuing => failed.unwrap_or(Reason::Issuing),
+        other => other,
+    };
+    match rest(&v, reason) {
+        Plan::Rest(rest) => Some(rest),
+        Plan::Act(_) => None,
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Policy {
     /// Between two NotFounds that prove a resource gone.
     #[serde(with = "millis")]
     pub absence: Duration,
+    /// Between two times at which ledgers without a resource are looked for.
+    #[serde(with = "millis")]
+    pub sweep: Duration,
     /// From this many refresh tokens on their way out on, no call is begun that might add one.
     pub retiring_cap: usize,
     /// Acts in one pass; saving what is in hand is not counted against it.
@@ -73,9 +76,29 @@ impl Default for Policy {
             budget_interval: 15 * MINUTE,
             budget_burst: 5,
             absence: 5 * MINUTE,
+            sweep: 10 * MINUTE,
             retiring_cap: 8,
             max_acts: 24,
             draining: None,
+        }
+    }
+}
+
+impl Policy {
+    /// The same for taking the operator away, within `timeout` from now.
+    ///
+    /// There is no later: what failed is tried again soon, also what failed long ago and was to be tried in an hour. Nor is there time for the
+    /// usual proof of absence. It keeps pods from losing a token that they read, and here every token goes.
+    #[must_use]
+    pub fn draining(self, now: Timestamp, timeout: Duration) -> Self {
+        const SOON: Duration = Duration::from_secs(20);
+        Self {
+            draining: Some(super::schedule::after(now, timeout)),
+            absence: self.absence.min(timeout / 2),
+            retry_min: self.retry_min.min(SOON),
+            retry_max: self.retry_max.min(SOON),
+            revoke_retry_max: self.revoke_retry_max.min(SOON),
+            ..self
         }
     }
 }

@@ -153,6 +153,7 @@ fn what_happened(v: &View, reason: Reason) -> String {
         Reason::PermissionDenied => format!("The operator may not write the Secret \"{target}\" in this namespace; no token is obtained that could not be delivered. Check the operator's roles and its --namespace."),
         Reason::NamespaceTerminating => "The namespace is being deleted: nothing can be written into it, and no token is obtained. Nothing has to be done.".to_owned(),
         Reason::Suspended => "spec.suspend is true: tokens are neither obtained nor refreshed. Set it to false to go on.".to_owned(),
+        Reason::Revoking if v.wanted().is_some() => drained(v),
         Reason::Revoking => {
             let pending = v.record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some()));
             format!("Being deleted. Pods lose the target Secret at once. Refresh tokens still to be revoked: {pending}. After spec.revocation.deadline the resource goes and revocation continues in the background; shorten it if that cannot wait.")
@@ -162,6 +163,17 @@ fn what_happened(v: &View, reason: Reason) -> String {
         Reason::LedgerDenied => "The API server refuses to write the ledger of this resource; nothing is obtained that could not be kept. Check the operator's Role, and quotas and policies in its own namespace.".to_owned(),
         Reason::IssuerChanged => "The tokens of this resource are from another Revoiceit API than the operator's --api-url. Set it back, or delete and create the resource again.".to_owned(),
         Reason::OperatorNamespace => "Resources in the operator's own namespace are refused. Create it in the namespace whose pods use the token.".to_owned(),
+    }
+}
+
+/// Nobody deletes the resource: the operator is being taken away from it.
+fn drained(v: &View) -> String {
+    const AGAIN: &str = "An operator that is installed again obtains a new one";
+    match v.record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some())) {
+        0 => format!("The operator was uninstalled. Pods have no token any more. {AGAIN}."),
+        pending => format!(
+            "The operator is being uninstalled: {pending} refresh tokens are to be revoked. Pods lose their token. {AGAIN}, and revokes what is left."
+        ),
     }
 }
 

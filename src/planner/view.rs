@@ -78,16 +78,15 @@ impl<'a> View<'a> {
     pub(super) fn is_leaving(&self) -> bool {
         match &self.seen.resource {
             Resource::Leaving(_) => true,
-            Resource::Wanted(_) => self.seen.policy.draining.is_some(),
-            Resource::Unreadable(_) | Resource::NotFound { .. } | Resource::Replaced | Resource::Released => false,
+            Resource::Wanted(_) | Resource::Unreadable(_) => self.seen.policy.draining.is_some(),
+            Resource::NotFound { .. } | Resource::Replaced | Resource::Released => false,
         }
     }
 
     /// No token is wanted any more: leaving, or gone for certain.
     pub(super) fn is_ending(&self) -> bool {
         match &self.seen.resource {
-            Resource::Wanted(_) | Resource::Leaving(_) => self.is_leaving(),
-            Resource::Unreadable(_) => false,
+            Resource::Wanted(_) | Resource::Leaving(_) | Resource::Unreadable(_) => self.is_leaving(),
             // A closed record saw a deletionTimestamp, which cannot be undone.
             Resource::NotFound { proven } => *proven || self.record.is_some_and(|record| record.closed),
             Resource::Replaced | Resource::Released => true,

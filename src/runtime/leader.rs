@@ -32,6 +32,7 @@ use super::{
     clock,
     describe::describe,
     lease::{self, Decision, Sighting, Timing},
+    tolerant::Tolerant,
 };
 use crate::api::names::OPERATOR;
 
@@ -52,37 +53,42 @@ pub trait Leases: Send + Sync + 'static {
 /// A Lease by its name in the cluster. Needs get, create and update; its client should have a short read timeout
 /// ([`Purpose::Lease`](super::client::Purpose::Lease)).
 pub struct NamedLease {
-    api: Api<Lease>,
+    api: Api<Tolerant<Lease>>,
     name: String,
 }
 
 impl NamedLease {
     /// The Lease `name` in the namespace that `api` is for.
-    pub fn new(api: Api<Lease>, name: impl Into<String>) -> Self {
+    pub fn new(api: Api<Tolerant<Lease>>, name: impl Into<String>) -> Self {
         Self { api, name: name.into() }
     }
 }
 
 impl Leases for NamedLease {
     async fn get(&self) -> Result<Option<Lease>, kube::Error> {
-        self.api.get_opt(&self.name).await
+        Ok(self.api.get_opt(&self.name).await?.map(understood))
     }
 
     async fn put(&self, lease: &Lease) -> Result<Option<Lease>, kube::Error> {
         let params = PostParams { field_manager: Some(OPERATOR.into()), ..PostParams::default() };
         let written = if lease.metadata.resource_version.is_some() {
             // Of a Lease that was deleted meanwhile, a PUT creates a new one: as good as the old one.
-            self.api.replace(&self.name, &params, lease).await
+            self.api.replace(&self.name, &params, &lease.clone().into()).await
         } else {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..lease.metadata.clone() };
-            self.api.create(&params, &Lease { metadata, ..lease.clone() }).await
+            self.api.create(&params, &Lease { metadata, ..lease.clone() }.into()).await
         };
         match written {
-            Ok(lease) => Ok(Some(lease)),
+            Ok(lease) => Ok(Some(understood(lease))),
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(None),
             Err(error) => Err(error),
         }
     }
+}
+
+/// One whose spec cannot be read, since somebody wrote a time into it that there is not, is nobody's: as if it had been deleted.
+fn understood(lease: Tolerant<Lease>) -> Lease {
+    lease.0.unwrap_or_else(|invalid| Lease { metadata: invalid.metadata, spec: None })
 }
 
 /// Why a leader leads no more although nobody asked it to stop. The process should end: what it has under way was begun

@@ -14,3 +14,4 @@ mod proxy;
 mod scrape;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tolerant;

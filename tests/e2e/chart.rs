@@ -16,16 +16,32 @@ use crate::{
 /// Each value set to something else than its default.
 const EVERYTHING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/values/everything.yaml");
 
-/// What the chart has otherwise than `deploy/install.yaml`: in objects of which kind ("" for all of them), where, and why.
-const DIFFERENCES: [(&str, &str, &str); 8] = [
-    ("Namespace", "", "a release cannot hold its own namespace: helm install --create-namespace"),
+const DRAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/drain");
+
+/// What is otherwise than it is elsewhere: in objects of which kind ("" for all of them), where, and why.
+type Difference = (&'static str, &'static str, &'static str);
+
+const LABELS: [Difference; 4] = [
     ("", "/metadata/labels/app.kubernetes.io/instance", "Helm's convention"),
     ("", "/metadata/labels/app.kubernetes.io/managed-by", "Helm's convention"),
     ("", "/metadata/labels/app.kubernetes.io/version", "Helm's convention"),
     ("", "/metadata/labels/helm.sh/chart", "Helm's convention"),
+];
+
+/// From `deploy/install.yaml`.
+const INSTALLED: [Difference; 4] = [
+    ("Namespace", "", "a release cannot hold its own namespace: helm install --create-namespace"),
     ("CustomResourceDefinition", "/metadata/annotations/helm.sh/resource-policy", "so that no uninstall takes all resources along"),
     ("Deployment", "/spec/template/metadata/labels/app.kubernetes.io/instance", "Helm's convention"),
     ("Deployment", "/spec/template/spec/containers/operator/env", "the defaults of flags are written out"),
+];
+
+/// From `deploy/drain`.
+const DRAINED: [Difference; 4] = [
+    ("", "/metadata/annotations/helm.sh/hook", "Helm runs it before an uninstall"),
+    ("Job", "/spec/template/metadata/labels", "the NetworkPolicy is for its pods too"),
+    ("Job", "/spec/template/spec/containers/drain/args", "it has to be done before Helm gives up, after 5 min"),
+    ("Job", "/spec/template/spec/containers/drain/env", "the same API as for the operator"),
 ];
 
 #[tokio::test]
@@ -40,22 +56,17 @@ async fn lint_finds_nothing() -> Result<()> {
 #[tokio::test]
 async fn the_chart_renders_what_the_one_file_has() -> Result<()> {
     let helm = Helm::new(installed().await?)?;
-    let file: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(INSTALL)?)?;
+    let file = serde_saphyr::from_multiple(&std::fs::read_to_string(INSTALL)?)?;
     let chart = helm.render("revoiceit-system", &[]).await?.into_iter().filter(|object| hook(object).is_none());
-    let (file, chart) = (by_name(file), by_name(chart.collect()));
+    differ_as_listed(file, chart.collect(), &[&LABELS[..], &INSTALLED].concat())
+}
 
-    let mut used = BTreeSet::new();
-    for key in file.keys().chain(chart.keys()).collect::<BTreeSet<_>>() {
-        let mut paths = Vec::new();
-        compare("", file.get(key).unwrap_or(&Value::Null), chart.get(key).unwrap_or(&Value::Null), &mut paths);
-        for path in paths {
-            let listed = DIFFERENCES.iter().find(|(kind, at, _)| (kind.is_empty() || *kind == key.0) && path.starts_with(at));
-            used.insert(listed.with_context(|| format!("{} {} differs at {path:?}", key.0, key.1))?);
-        }
-    }
-    let unused: Vec<_> = DIFFERENCES.iter().filter(|listed| !used.contains(listed)).collect();
-    ensure!(unused.is_empty(), "what is listed is the same: {unused:?}");
-    Ok(())
+#[tokio::test]
+async fn an_uninstall_runs_what_the_drain_by_hand_runs() -> Result<()> {
+    let cluster = installed().await?;
+    let by_hand = serde_saphyr::from_multiple(&cluster.kubectl(["kustomize", DRAIN]).await?)?;
+    let chart = Helm::new(cluster)?.render("revoiceit-system", &[]).await?.into_iter().filter(|object| hook(object) == Some("pre-delete"));
+    differ_as_listed(by_hand, chart.collect(), &[&LABELS[..], &DRAINED].concat())
 }
 
 #[tokio::test]
@@ -221,6 +232,22 @@ async fn notes_tell_what_to_do_next() -> Result<()> {
         told.push_str(&format!("# {}\n{notes}\n", flags.join(" ")));
     }
     is_golden("chart-notes.txt", &told);
+    Ok(())
+}
+
+fn differ_as_listed(elsewhere: Vec<Value>, chart: Vec<Value>, list: &[Difference]) -> Result<()> {
+    let (elsewhere, chart) = (by_name(elsewhere), by_name(chart));
+    let mut used = BTreeSet::new();
+    for key in elsewhere.keys().chain(chart.keys()).collect::<BTreeSet<_>>() {
+        let mut paths = Vec::new();
+        compare("", elsewhere.get(key).unwrap_or(&Value::Null), chart.get(key).unwrap_or(&Value::Null), &mut paths);
+        for path in paths {
+            let listed = list.iter().find(|(kind, at, _)| (kind.is_empty() || *kind == key.0) && path.starts_with(at));
+            used.insert(listed.with_context(|| format!("{} {} differs at {path:?}", key.0, key.1))?);
+        }
+    }
+    let unused: Vec<_> = list.iter().filter(|listed| !used.contains(listed)).collect();
+    ensure!(unused.is_empty(), "what is listed is the same: {unused:?}");
     Ok(())
 }
 

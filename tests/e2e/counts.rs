@@ -92,6 +92,11 @@ async fn a_hundred_resources_get_their_own_tokens_with_five_writes_each_and_then
     }
     let wanted = ["create secrets ", "patch revoiceitcredentials ", "patch revoiceitcredentials status", "update secrets "];
     assert_eq!(writes, wanted.into_iter().zip([2, 1, 1, 1]).map(|(what, each)| (what.to_owned(), each * RESOURCES)).collect());
+    // What is read is a few objects by name, however many there are: a list in each pass would make it the square of them.
+    let asked = world.asked_since(mark).await?;
+    assert_eq!(asked.iter().filter(|event| event.verb == "list").map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
+    let reads = asked.iter().filter(|event| event.verb == "get" && event.resource != "leases").count();
+    ensure!(reads <= 12 * RESOURCES, "{reads} reads");
     let truth = world.sandbox.truth();
     for number in 0..RESOURCES {
         let token = world.token(&format!("token-{number}")).await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
-use kube::{Api, ResourceExt};
+use kube::{Api, ResourceExt, api::ListParams};
 use revoiceit_harness::{
     cluster::AuditEvent,
     wait::{GENEROUS, eventually},
@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use crate::world::{Operator, World, conditions};
 
 /// Retries that a test need not wait for.
-fn impatient() -> Value {
-    json!({ "retryMin": 200, "retryMax": 1000, "revokeRetryMax": 500, "absence": 500 })
+pub(crate) fn impatient() -> Value {
+    json!({ "retryMin": 200, "retryMax": 1000, "revokeRetryMax": 500, "absence": 500, "sweep": 500 })
 }
 
 /// A ready resource and its operator.
-async fn with_token(world: &World, spec: Value) -> Result<Operator> {
+pub(crate) async fn with_token(world: &World, spec: Value) -> Result<Operator> {
     world.credentials("client").await?;
     let operator = world.operator(&["--policy-for-tests", &world.policy(&impatient())?]).await?;
     world.speech(spec).await?;
@@ -113,6 +113,37 @@ async fn after_the_deadline_the_resource_goes_and_its_token_is_revoked_in_the_ba
     world.sandbox.heal(away);
     world.gone("speech", "token").await?;
     revoked(&world, 1).await?;
+    world.no_secret_is_told(&[&operator]).await
+}
+
+/// Revocations get a quarter of the calls that may be in flight: one, here, and that one is not answered.
+#[tokio::test]
+async fn a_deletion_does_not_wait_in_the_queue_for_calls_when_its_deadline_has_come() -> Result<()> {
+    let world = World::new().await?;
+    let policy = world.policy(&impatient())?;
+    let operator = world.operator(&["--api-in-flight=4", "--api-timeout=30s", "--policy-for-tests", &policy]).await?;
+    for name in ["a", "b", "c"] {
+        world.own(name, json!({ "revocation": { "deadline": "3s" } })).await?;
+        world.ready(name).await?;
+    }
+    world.at_rest().await?;
+    world.sandbox.inject(Fault::hang().on(Call::Revoke))?;
+
+    world.kubectl(&["delete", "rvc", "--all", "--wait=false"]).await?;
+    eventually("those that wait in the queue to be released", GENEROUS, async || {
+        let left = world.resources().list(&ListParams::default()).await?.items.len();
+        ensure!(left <= 1, "{left} are left");
+        anyhow::Ok(())
+    })
+    .await?;
+    assert_eq!((world.sandbox.count(Call::Revoke, 0), world.ledgers().await?.len()), (1, 3));
+    world.sandbox.heal_all();
+    eventually("all to be revoked", GENEROUS, async || {
+        ensure!(world.ledgers().await?.is_empty(), "there are ledgers");
+        anyhow::Ok(())
+    })
+    .await?;
+    revoked(&world, 3).await?;
     world.no_secret_is_told(&[&operator]).await
 }
 
@@ -216,7 +247,7 @@ async fn delete_namespace(world: &World) -> Result<()> {
 }
 
 /// So many lines were ever issued, and each of them was revoked.
-async fn revoked(world: &World, lines: usize) -> Result<()> {
+pub(crate) async fn revoked(world: &World, lines: usize) -> Result<()> {
     let states: Vec<LineState> = world.sandbox.truth().lines.iter().map(Line::state).collect();
     ensure!(states == vec![LineState::Revoked; lines], "{states:?}");
     Ok(())

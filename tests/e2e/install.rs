@@ -1,13 +1,15 @@
 //! What is installed: the manifests under `deploy/`.
 
 use anyhow::Result;
+use revoiceit_harness::cluster::Cluster;
 
 use crate::{
     golden::is_golden,
-    shared::{INSTALL, installed, namespace},
+    shared::{DRAIN_RIGHTS, INSTALL, installed, namespace},
 };
 
 const KUSTOMIZATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kustomize");
+const DRAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/drain");
 const FIRST_EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/first.yaml");
 
 #[tokio::test]
@@ -37,41 +39,84 @@ async fn the_first_example_passes_the_strictest_pod_security() -> Result<()> {
 #[tokio::test]
 async fn the_operator_may_do_what_it_does_and_no_more() -> Result<()> {
     const OPERATOR: &str = "system:serviceaccount:revoiceit-system:revoiceit-operator";
-    // What every service account may do.
-    const EVERYBODY: [&str; 3] = ["selfsubject", "clustertrustbundles", "[/"];
     let cluster = installed().await?;
     let mut told = String::new();
     for namespace in ["default", "revoiceit-system"] {
-        let list = cluster.kubectl(["auth", "can-i", "--list", "--no-headers", "-n", namespace, "--as", OPERATOR]).await?;
-        let mut lines: Vec<String> = list
-            .lines()
-            .filter(|line| !EVERYBODY.iter().any(|word| line.contains(word)))
-            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-            .collect();
-        lines.sort();
-        told.push_str(&format!("# in {namespace}\n{}\n\n", lines.join("\n")));
+        told.push_str(&rights_of(cluster, namespace, OPERATOR).await?);
     }
     is_golden("operator-rights.txt", &told);
     Ok(())
 }
 
+/// The rules that somebody has in a namespace, one line for each resource.
+async fn rights_of(cluster: &Cluster, namespace: &str, account: &str) -> Result<String> {
+    // What every service account may do.
+    const EVERYBODY: [&str; 3] = ["selfsubject", "clustertrustbundles", "[/"];
+    let list = cluster.kubectl(["auth", "can-i", "--list", "--no-headers", "-n", namespace, "--as", account]).await?;
+    let mut lines: Vec<String> = list
+        .lines()
+        .filter(|line| !EVERYBODY.iter().any(|word| line.contains(word)))
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    lines.sort();
+    Ok(format!("# in {namespace}\n{}\n\n", lines.join("\n")))
+}
+
 #[tokio::test]
-async fn whoever_may_edit_a_namespace_may_edit_its_resources() -> Result<()> {
+async fn a_drain_may_do_what_it_does_and_no_more() -> Result<()> {
+    let cluster = installed().await?;
+    cluster.kubectl(["apply", "--server-side", "--warnings-as-errors", "-f", DRAIN_RIGHTS, "-n", "revoiceit-system"]).await?;
+    let mut told = String::new();
+    for namespace in ["default", "revoiceit-system"] {
+        told.push_str(&rights_of(cluster, namespace, "system:serviceaccount:revoiceit-system:revoiceit-operator-drain").await?);
+    }
+    is_golden("drain-rights.txt", &told);
+    Ok(())
+}
+
+/// The namespace warns of, and refuses, what is not restricted.
+#[tokio::test]
+async fn the_drain_that_is_applied_passes_the_strictest_pod_security() -> Result<()> {
+    let cluster = installed().await?;
+    cluster.kubectl(["apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-k", DRAIN]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_disruption_budget_is_about_the_pods_of_the_deployment() -> Result<()> {
+    let cluster = installed().await?;
+    let get = async |what: &str, path: &str| {
+        let path = format!("jsonpath={path}");
+        cluster.kubectl(["get", "-n", "revoiceit-system", what, "-o", &path]).await
+    };
+    let selects = get("poddisruptionbudget.v1.policy/revoiceit-operator", "{.spec.selector.matchLabels}").await?;
+    assert_eq!(selects, get("deployment/revoiceit-operator", "{.spec.template.metadata.labels}").await?);
+    assert_eq!(selects, get("deployment/revoiceit-operator", "{.spec.selector.matchLabels}").await?);
+    // The budget is less than there is.
+    let replicas = get("deployment/revoiceit-operator", "{.spec.replicas}").await?;
+    let may_go = get("poddisruptionbudget/revoiceit-operator", "{.spec.maxUnavailable}").await?;
+    assert_eq!((replicas.as_str(), may_go.as_str()), ("2", "1"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn people_may_do_with_resources_what_they_may_do_in_the_namespace() -> Result<()> {
     let cluster = installed().await?;
     let namespace = namespace(cluster).await?;
-    for (role, verb, may) in [
-        ("view", "list", true),
-        ("view", "create", false),
-        ("edit", "create", true),
-        ("edit", "deletecollection", true),
-        ("admin", "delete", true),
-    ] {
-        let user = format!("{role}-{verb}");
-        cluster.kubectl(["create", "rolebinding", &user, "-n", &namespace, "--clusterrole", role, "--user", &user]).await?;
-        let asked = cluster
-            .kubectl(["auth", "can-i", verb, "revoiceitcredentials.revoiceit.com", "-n", &namespace, "--as", &user, "--quiet"])
-            .await;
-        assert_eq!(asked.is_ok(), may, "{role}: {verb}");
+    let mut told = String::new();
+    for role in ["view", "edit", "admin"] {
+        let user = format!("{role}-of-{namespace}");
+        cluster.kubectl(["create", "rolebinding", role, "-n", &namespace, "--clusterrole", role, "--user", &user]).await?;
+        let here = rights_of(cluster, &namespace, &user).await?;
+        let resources: Vec<&str> = here.lines().filter(|line| line.starts_with("revoiceitcredentials")).collect();
+        told.push_str(&format!("# {role}\n{}\n\n", resources.join("\n")));
+        // Neither other people's resources nor the ledgers.
+        for elsewhere in ["default", "revoiceit-system"] {
+            let rights = rights_of(cluster, elsewhere, &user).await?;
+            let more: Vec<&str> = rights.lines().filter(|line| line.starts_with("revoiceit") || line.starts_with("secrets")).collect();
+            assert_eq!(more, [""; 0], "{role} in {elsewhere}");
+        }
     }
+    is_golden("people-rights.txt", &told);
     Ok(())
 }

@@ -1,12 +1,17 @@
 //! What a tenant can do to its own objects so that kube cannot decode them any more: nobody is to notice.
 
-use anyhow::{Result, ensure};
-use k8s_openapi::jiff::Timestamp;
-use kube::api::ListParams;
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret},
+    jiff::Timestamp,
+};
+use kube::{Api, api::ListParams};
 use revoiceit_harness::wait::{GENEROUS, eventually};
+use revoiceit_operator::api::names;
+use revoiceit_sandbox::LineState;
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{CANARY, World};
 
 /// The API server knows this time, kube does not.
 const BEYOND: &str = "9999-12-31T23:59:59Z";
@@ -14,25 +19,27 @@ const BEYOND: &str = "9999-12-31T23:59:59Z";
 #[tokio::test]
 async fn objects_that_kube_cannot_decode_stop_nothing() -> Result<()> {
     ensure!(BEYOND.parse::<Timestamp>().is_err(), "kube knows this time by now, and this test shows nothing");
-    let world = World::new().await?;
+    let world = World::of_tenants(2, |_| {}).await?;
     world.credentials("client").await?;
     world.foreign_secret("stranger").await?;
-    poison(&world, "secret/stranger", "v1").await?;
+    poison(&world, &world.tenant, "secret/stranger", "v1").await?;
     ensure!(world.secrets().list(&ListParams::default()).await.is_err(), "the list can be decoded, and this test shows nothing");
 
     // In the first list.
     let first = world.operator(&[]).await?;
     world.speech(json!({})).await?;
     world.ready("speech").await?;
+    let neighbour = Neighbour::moves_in(&world).await?;
     world.at_rest().await?;
     let token = delivered(&world).await?;
 
     // Under a running watch, and whatever the operator reads and writes.
-    poison(&world, "secret/client", "v1").await?;
-    poison(&world, "secret/token", "v1").await?;
-    poison(&world, "rvc/speech", "revoiceit.com/v1").await?;
+    poison(&world, &world.tenant, "secret/client", "v1").await?;
+    poison(&world, &world.tenant, "secret/token", "v1").await?;
+    poison(&world, &world.tenant, "rvc/speech", "revoiceit.com/v1").await?;
     rotate(&world, "one").await?;
     let token = another(&world, &token).await?;
+    neighbour.gets_another_token(&world, "one").await?;
     world.kubectl(&["delete", "secret/token"]).await?;
     eventually("the target to be restored", GENEROUS, async || {
         let restored = delivered(&world).await?;
@@ -41,42 +48,150 @@ async fn objects_that_kube_cannot_decode_stop_nothing() -> Result<()> {
     })
     .await?;
 
-    // A status that cannot be decoded is written anew.
+    // A status that cannot be decoded is written anew, whether it is heard of or found at the start.
+    break_status(&world).await?;
+    status_is_mended(&world).await?;
+    world.at_rest().await?;
+    first.stop().await?;
+    break_status(&world).await?;
+
+    // After a restart everything is listed.
+    let second = world.operator(&[]).await?;
+    status_is_mended(&world).await?;
+    world.at_rest().await?;
+    ensure!(delivered(&world).await? == token, "a restart brings no other token");
+    rotate(&world, "two").await?;
+    another(&world, &token).await?;
+    neighbour.gets_another_token(&world, "two").await?;
+
+    world.kubectl(&["delete", "rvc/speech", "--timeout=60s"]).await?;
+    ensure!(world.secrets().get_opt("token").await?.is_none(), "its target is there");
+    eventually("its ledger to be gone", GENEROUS, async || {
+        let ledgers = world.ledgers().await?;
+        ensure!(ledgers == [neighbour.ledger.as_str()], "{ledgers:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    let live = world.sandbox.truth().lines_of(&world.client_of("client")).filter(|line| line.state() == LineState::Live).count();
+    ensure!(live == 0, "{live} lines are not revoked");
+    world.kubectl(&["delete", "secret/stranger", "secret/client"]).await?;
+    world.no_secret_is_told(&[&second]).await
+}
+
+#[tokio::test]
+async fn what_the_operator_keeps_for_itself_may_be_undecodable_too() -> Result<()> {
+    let world = World::of_tenants(2, |_| {}).await?;
+    world.credentials("client").await?;
+    let policy = world.policy(&json!({ "absence": 500, "retryMin": 200, "retryMax": 1000 }))?;
+    let flags = ["--policy-for-tests", policy.as_str()];
+    let first = world.operator(&flags).await?;
+    world.speech(json!({})).await?;
+    world.ready("speech").await?;
+    let ledger = format!("secret/{}", world.ledgers().await?.remove(0));
+    let neighbour = Neighbour::moves_in(&world).await?;
+    let token = delivered(&world).await?;
+
+    poison(&world, &world.system, &ledger, "v1").await?;
+    for namespace in [&world.system, &world.tenant] {
+        poison(&world, namespace, &format!("namespace/{namespace}"), "v1").await?;
+    }
+    poison(&world, &world.system, "lease/revoiceit-operator", "coordination.k8s.io/v1").await?;
+    ensure!(
+        Api::<Namespace>::all(world.client.clone()).get(&world.system).await.is_err(),
+        "the namespace can be decoded, and this test shows nothing"
+    );
+    rotate(&world, "one").await?;
+    let token = another(&world, &token).await?;
+    neighbour.gets_another_token(&world, "one").await?;
+    ensure!(first.leads().await?, "it lost its lease");
+
+    // The next one reads its namespace and its lease first of all, and sweeps its ledgers.
+    first.stop().await?;
+    let time = json!({ "spec": { "holderIdentity": "nobody", "renewTime": BEYOND.replace('Z', ".000000Z") } }).to_string();
+    world.cluster.kubectl(["-n", &world.system, "patch", "lease/revoiceit-operator", "--type=merge", "-p", &time]).await?;
+    world.patch("speech", &json!({ "metadata": { "finalizers": null } })).await?;
+    world.kubectl(&["delete", "rvc/speech", "secret/token"]).await?;
+    let second = world.operator(&flags).await?;
+    eventually("the ledger of what is gone to be emptied and deleted", GENEROUS, async || {
+        let ledgers = world.ledgers().await?;
+        ensure!(ledgers == [neighbour.ledger.as_str()], "{ledgers:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    ensure!(second.leads().await?, "it does not lead");
+    let live = world.sandbox.truth().lines_of(&world.client_of("client")).filter(|line| line.state() == LineState::Live).count();
+    ensure!(live == 0 && !token.is_empty(), "{live} lines are not revoked");
+    neighbour.gets_another_token(&world, "two").await?;
+    world.no_secret_is_told(&[&second]).await
+}
+
+/// Another tenant, who has poisoned nothing and is to notice nothing: in the second namespace, with a client of its own and the same names.
+struct Neighbour {
+    namespace: String,
+    ledger: String,
+}
+
+impl Neighbour {
+    async fn moves_in(world: &World) -> Result<Self> {
+        let namespace = world.tenants[1].clone();
+        let before = world.ledgers().await?;
+        world.sandbox.add_client("neighbour", CANARY);
+        for object in [
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "client", "namespace": namespace },
+                "stringData": { "clientId": "neighbour", "clientSecret": CANARY },
+            }),
+            json!({
+                "apiVersion": "revoiceit.com/v1", "kind": names::KIND, "metadata": { "name": "speech", "namespace": namespace },
+                "spec": { "credentialsSecretRef": { "name": "client" }, "target": { "name": "token" } },
+            }),
+        ] {
+            world.apply(&object).await?;
+        }
+        world.cluster.kubectl(["-n", &namespace, "wait", "--for=condition=Ready", "--timeout=60s", "rvc/speech"]).await?;
+        let ledger = world.ledgers().await?.into_iter().find(|ledger| !before.contains(ledger)).context("it has no ledger")?;
+        Ok(Self { namespace, ledger })
+    }
+
+    async fn gets_another_token(&self, world: &World, request: &str) -> Result<()> {
+        let lines = world.sandbox.truth().lines_of("neighbour").count();
+        let request = format!("revoiceit.com/rotate-requested-at={request}");
+        world.cluster.kubectl(["-n", &self.namespace, "annotate", "--overwrite", "rvc/speech", &request]).await?;
+        eventually("the neighbour's target to hold the token of its next line", GENEROUS, async || {
+            let secret = Api::<Secret>::namespaced(world.client.clone(), &self.namespace).get("token").await?;
+            let token = secret.data.unwrap_or_default().remove("accessToken").context("no token in it")?;
+            let truth = world.sandbox.truth();
+            let (line, _) = truth.access(std::str::from_utf8(&token.0)?).context("nobody's token")?;
+            ensure!(line.client == "neighbour" && truth.lines_of("neighbour").nth(lines) == Some(line), "it holds one of {}", line.client);
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    }
+}
+
+async fn break_status(world: &World) -> Result<()> {
     let status = json!({ "status": { "expiresAt": BEYOND } }).to_string();
-    world.kubectl(&["patch", "rvc/speech", "--subresource=status", "--type=merge", "-p", &status]).await?;
+    world.kubectl(&["patch", "rvc/speech", "--subresource=status", "--type=merge", "-p", &status]).await.map(drop)
+}
+
+async fn status_is_mended(world: &World) -> Result<()> {
     eventually("the status to be mended", GENEROUS, async || {
         let expires = world.kubectl(&["get", "rvc/speech", "-o", "jsonpath={.status.expiresAt}"]).await?;
         ensure!(expires.parse::<Timestamp>().is_ok(), "it says {expires:?}");
         Ok::<_, anyhow::Error>(())
     })
-    .await?;
-    world.at_rest().await?;
-
-    // After a restart everything is listed.
-    first.stop().await?;
-    let second = world.operator(&[]).await?;
-    world.at_rest().await?;
-    ensure!(delivered(&world).await? == token, "a restart brings no other token");
-    rotate(&world, "two").await?;
-    another(&world, &token).await?;
-
-    world.kubectl(&["delete", "rvc/speech", "--timeout=60s"]).await?;
-    world.gone("speech", "token").await?;
-    let live = world.sandbox.truth().lines.iter().flat_map(|line| &line.refresh).filter(|token| token.ended_at.is_none()).count();
-    ensure!(live == 0, "{live} refresh tokens are not revoked");
-    world.kubectl(&["delete", "secret/stranger", "secret/client"]).await?;
-    world.no_secret_is_told(&[&second]).await
+    .await
 }
 
 /// The API server takes the entry as it is when the request has the same field manager.
-async fn poison(world: &World, object: &str, api_version: &str) -> Result<()> {
+async fn poison(world: &World, namespace: &str, object: &str, api_version: &str) -> Result<()> {
     let entry = json!({
         "manager": "poisoner", "operation": "Update", "apiVersion": api_version, "time": BEYOND,
         "fieldsType": "FieldsV1", "fieldsV1": { "f:metadata": { "f:labels": {} } },
     });
     let patch = json!({ "metadata": { "managedFields": [entry] } }).to_string();
-    world.kubectl(&["patch", object, "--type=merge", "--field-manager=poisoner", "-p", &patch]).await?;
-    let times = world.kubectl(&["get", object, "-o", "jsonpath={.metadata.managedFields[*].time}"]).await?;
+    world.cluster.kubectl(["-n", namespace, "patch", object, "--type=merge", "--field-manager=poisoner", "-p", &patch]).await?;
+    let times = world.cluster.kubectl(["-n", namespace, "get", object, "-o", "jsonpath={.metadata.managedFields[*].time}"]).await?;
     ensure!(times.contains(BEYOND), "the API server did not take the poison: {times}");
     Ok(())
 }

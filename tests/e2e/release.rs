@@ -10,8 +10,9 @@ use serde_json::json;
 
 use crate::{
     helm::{CHART, Helm},
+    operator::Operator,
     shared::{self, INSTALL},
-    world::{Operator, World},
+    world::World,
 };
 
 #[tokio::test]
@@ -42,22 +43,20 @@ async fn a_release_for_one_namespace_is_upgraded_and_drained_before_it_goes() ->
     helm.run(upgrade.iter().chain(&["--set", "replicas=5"])).await?;
     assert_eq!(replicas(&world).await?, "5");
     // A drain that was broken off has scaled it down.
-    scaled_down(&world, &[]).await?;
+    let patch =
+        ["patch", "deployment", name, "-n", &world.system, "--subresource=scale", "--type=merge", "-p", r#"{"spec":{"replicas":0}}"#];
+    world.cluster.kubectl(patch.iter().chain(&["--field-manager=revoiceit-operator"])).await?;
     helm.run(upgrade).await?;
     assert_eq!(replicas(&world).await?, "5");
     operator.get("/readyz").await?;
 
-    let drain = format!("{name}-drain");
+    world.speech(json!({})).await?;
+    world.ready("speech").await?;
     let uninstall = ["uninstall", "tokens", "--namespace", &world.system];
-    let job = async {
-        world.cluster.kubectl(["wait", "--for=create", "job", &drain, "-n", &world.system, "--timeout=60s"]).await?;
-        let account = format!("--as=system:serviceaccount:{}:{drain}", world.system);
-        // The API server takes a moment to go by new roles.
-        eventually("the drain to have its rights", GENEROUS, async || scaled_down(&world, &[&account]).await).await?;
-        assert_eq!(replicas(&world).await?, "0");
-        completed(&world, &drain).await
-    };
-    tokio::try_join!(helm.run(uninstall), job)?;
+    tokio::try_join!(helm.run(uninstall), job(&world, &operator))?;
+    assert_eq!((world.calls(), world.ledgers().await?.len()), ((2, 0, 2), 0));
+    world.get("speech").await?;
+    world.no_secret_is_told(&[]).await?;
     for namespace in [&world.system, &world.tenant] {
         let kinds = "deployment,job,service,serviceaccount,role,rolebinding,poddisruptionbudget";
         let left = world.cluster.kubectl(["get", kinds, "-n", namespace, "-l", "app.kubernetes.io/instance=tokens", "-o", "name"]).await?;
@@ -70,11 +69,32 @@ async fn replicas(world: &World) -> Result<String> {
     world.cluster.kubectl(["get", "deployment", names::OPERATOR, "-n", &world.system, "-o", "jsonpath={.spec.replicas}"]).await
 }
 
-/// As the drain does it.
-async fn scaled_down(world: &World, flags: &[&str]) -> Result<()> {
-    let patch = r#"{"spec":{"replicas":0}}"#;
-    let args = ["patch", "deployment", names::OPERATOR, "-n", &world.system, "--subresource=scale", "--type=merge", "-p", patch];
-    world.cluster.kubectl(args.iter().chain(&["--field-manager=revoiceit-operator"]).chain(flags)).await.map(drop)
+/// In place of nodes and of the controllers of Jobs and Deployments, which this cluster has not: runs what the Job says, with its account.
+async fn job(world: &World, operator: &Operator) -> Result<()> {
+    let name = format!("{}-drain", names::OPERATOR);
+    let in_home = ["-n", &world.system];
+    world.cluster.kubectl(["wait", "--for=create", "job", &name, "--timeout=60s"].iter().chain(&in_home)).await?;
+    // The API server takes a moment to go by new roles.
+    let account = format!("--as=system:serviceaccount:{}:{name}", world.system);
+    let may = ["auth", "can-i", "patch", "deployments/revoiceit-operator", "--subresource=scale", &account];
+    eventually("the drain to have its rights", GENEROUS, async || world.cluster.kubectl(may.iter().chain(&in_home)).await).await?;
+
+    let args = ["get", "job", &name, "-o", "jsonpath={.spec.template.spec.containers[0].args}"];
+    let args: Vec<String> = serde_json::from_str(&world.cluster.kubectl(args.iter().chain(&in_home)).await?)?;
+    let (verb, flags) = args.split_first().context("the Job has no arguments")?;
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, &name, &world.cluster.server()).await?;
+    let drain = world.spawn_verb(verb, &kubeconfig, &flags)?;
+    eventually("the operator to be scaled down", GENEROUS, async || {
+        let replicas = replicas(world).await?;
+        ensure!(replicas == "0", "{replicas}{}", drain.tail());
+        anyhow::Ok(())
+    })
+    .await?;
+    operator.stop().await?;
+    let status = drain.wait(GENEROUS).await?;
+    ensure!(status.success() && drain.stdout()?.ends_with("Nothing is left.\n"), "{status}: {}", drain.tail());
+    completed(world, &name).await
 }
 
 /// What the controller of Jobs says when a Job's pod has ended well; there is none in this cluster, and no node.
@@ -123,10 +143,10 @@ pub(crate) async fn takes_over_and_keeps_the_crd(cluster: &Cluster) -> Result<()
 /// The roles come from the chart in place of those that every test has.
 async fn without_rights() -> Result<World> {
     let world = World::new().await?;
-    let own = ["delete", "serviceaccount,role,rolebinding", names::OPERATOR, "-n", &world.system];
-    world.cluster.kubectl(own).await?;
-    let name = format!("{}-{}", names::OPERATOR, world.system);
-    world.cluster.kubectl(["delete", "clusterrole,clusterrolebinding", &name]).await?;
+    for name in [names::OPERATOR, "revoiceit-operator-drain"] {
+        world.cluster.kubectl(["delete", "serviceaccount,role,rolebinding", name, "-n", &world.system]).await?;
+        world.cluster.kubectl(["delete", "clusterrole,clusterrolebinding", &format!("{name}-{}", world.system)]).await?;
+    }
     Ok(world)
 }
 

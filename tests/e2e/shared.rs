@@ -8,6 +8,8 @@ use tokio::sync::OnceCell;
 
 /// What people install, from the folder that the tests are built in.
 pub(crate) const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/install.yaml");
+/// The service account that a drain runs as, and its roles.
+pub(crate) const DRAIN_RIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/drain/rbac.yaml");
 /// The CRD alone.
 pub(crate) const CRD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/revoiceitcredentials.revoiceit.com.yaml");
 

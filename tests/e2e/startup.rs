@@ -1,17 +1,11 @@
 //! Starting: what is missing is said with what to do about it, and waited for where it may come.
 
 use anyhow::{Context, Result, ensure};
-use revoiceit_harness::{
-    cluster::{Cluster, Options},
-    wait::{GENEROUS, eventually},
-};
+use revoiceit_harness::wait::{GENEROUS, eventually};
 use revoiceit_operator::api::names;
 use serde_json::{Value, json};
 
-use crate::{
-    shared::{CRD, INSTALL, install},
-    world::{Operator, World, conditions},
-};
+use crate::world::{Operator, World, conditions};
 
 /// How an operator with these flags ends, and the last line that it says.
 async fn ends(world: &World, account: (&str, &str), flags: &[&str]) -> Result<(Option<i32>, String)> {
@@ -23,7 +17,7 @@ async fn ends(world: &World, account: (&str, &str), flags: &[&str]) -> Result<(O
 }
 
 /// Waits until the operator says that it is ready, or that this is missing.
-async fn says(operator: &Operator, expected: &str) -> Result<()> {
+pub(crate) async fn says(operator: &Operator, expected: &str) -> Result<()> {
     eventually(&format!("/readyz to say {expected:?}"), GENEROUS, async || {
         ensure!(operator.process.is_running(), "it ended{}", operator.process.tail());
         let said = operator.get("/readyz").await.unwrap_or_else(|error| error.to_string());
@@ -109,34 +103,6 @@ async fn a_permission_that_is_missing_is_named_and_waited_for() -> Result<()> {
     world.ready("speech").await?;
     assert_eq!(world.calls(), (1, 0, 0));
     world.no_secret_is_told(&[&operator]).await
-}
-
-#[tokio::test]
-async fn a_crd_that_is_not_installed_is_waited_for() -> Result<()> {
-    let world = World::new().await?;
-    let cluster = Cluster::start(Options::default()).await?;
-    for document in std::fs::read_to_string(INSTALL)?.split("\n---\n") {
-        let is_rights = ["Namespace", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"]
-            .iter()
-            .any(|kind| document.lines().any(|line| line == format!("kind: {kind}")));
-        if is_rights {
-            cluster.kubectl_stdin(["apply", "-f", "-"], document).await?;
-        }
-    }
-    let kubeconfig = cluster.kubeconfig_for_service_account("revoiceit-system", names::OPERATOR, &cluster.server()).await?;
-    let flags = ["--operator-namespace", "revoiceit-system", "--namespace", "default"];
-    let operator = Operator::listening(world.spawn(&kubeconfig, &flags)?).await?;
-    says(
-        &operator,
-        "missing: RevoiceitCredentials of namespace default (is the CRD installed, and may the operator list them? kubectl apply -f crds/)",
-    )
-    .await?;
-    assert_eq!(operator.get("/livez").await?, "ok\n");
-
-    install(&cluster, CRD).await?;
-    says(&operator, "ok\n").await?;
-    operator.stop().await?;
-    world.no_secret_is_told(&[]).await
 }
 
 #[tokio::test]

@@ -1,8 +1,6 @@
-//! What one test has for itself: a tenant's namespace, an operator's namespace with the roles from `deploy/`, a Revoiceit, and operators.
+//! What one test has for itself: a tenant's namespace, an operator's namespace with the roles from `deploy/`, and a Revoiceit.
 
 use std::{
-    path::Path,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -11,14 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
 };
 use revoiceit_harness::{
     cluster::{AuditEvent, AuditMark, Cluster},
-    process::{Process, Signal},
     scratch::Scratch,
     wait::{GENEROUS, eventually},
 };
@@ -26,7 +23,8 @@ use revoiceit_operator::api::{RevoiceitCredential, names};
 use revoiceit_sandbox::{Config, Sandbox, Switches, TokenForm};
 use serde_json::{Value, json};
 
-use crate::shared::{INSTALL, installed};
+pub(crate) use crate::operator::Operator;
+use crate::shared::{DRAIN_RIGHTS, INSTALL, installed};
 
 /// How a client secret looks that must never be seen anywhere.
 pub(crate) const CANARY: &str = "canary-of-a-client-secret";
@@ -37,17 +35,14 @@ pub(crate) struct World {
     pub(crate) client: Client,
     /// Where the resource, its credentials and its target are.
     pub(crate) tenant: String,
+    /// All namespaces that the operator serves; the first is `tenant`.
+    pub(crate) tenants: Vec<String>,
     /// Where the operator's ledgers and its lease are.
     pub(crate) system: String,
     pub(crate) sandbox: Sandbox,
-    scratch: Arc<Scratch>,
-    started: AtomicU32,
-}
-
-/// A running operator, under its own service account.
-pub(crate) struct Operator {
-    pub(crate) process: Process,
-    admin_url: String,
+    pub(crate) scratch: Arc<Scratch>,
+    /// How many operators were started.
+    pub(crate) started: AtomicU32,
 }
 
 impl World {
@@ -58,81 +53,75 @@ impl World {
 
     /// With a Revoiceit that behaves as its switches say.
     pub(crate) async fn with(switch: impl FnOnce(&mut Switches)) -> Result<Self> {
+        Self::of_tenants(1, switch).await
+    }
+
+    /// With so many namespaces that one operator serves.
+    pub(crate) async fn of_tenants(tenants: usize, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
+        Self::made(installed().await?, tenants, switch).await
+    }
+
+    /// On a cluster of the test's own.
+    pub(crate) async fn on(cluster: &'static Cluster, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
+        Self::made(cluster, 1, switch).await
+    }
+
+    async fn made(cluster: &'static Cluster, tenants: usize, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let cluster = installed().await?;
         let (tenant, system) = (format!("tenant-{number}"), format!("system-{number}"));
+        let others = (1..tenants).map(|other| format!("{tenant}-{other}"));
+        let tenants: Vec<String> = std::iter::once(tenant.clone()).chain(others).collect();
         let mut switches = Switches::default();
         switch(&mut switches);
         let sandbox = Sandbox::start(Config::default().switches(switches)).await?;
         let scratch = Arc::new(Scratch::new("world")?);
-        let world = Self { cluster, client: cluster.client().await?, tenant, system, sandbox, scratch, started: AtomicU32::new(0) };
-        world.cluster.kubectl(["create", "namespace", &world.tenant]).await?;
-        world.cluster.kubectl(["create", "namespace", &world.system]).await?;
-        world.apply(&world.rights()?).await?;
+        let world =
+            Self { cluster, client: cluster.client().await?, tenant, tenants, system, sandbox, scratch, started: AtomicU32::new(0) };
+        world.create_namespaces(&world.tenants).await?;
+        world.install().await?;
         Ok(world)
     }
 
-    /// The service account and its roles as `deploy/` has them, for the operator's namespace of this test.
+    async fn create_namespaces(&self, names: &[String]) -> Result<()> {
+        let items: Vec<Value> =
+            names.iter().map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).collect();
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+        self.cluster.kubectl_stdin(["create", "-f", "-"], &list.to_string()).await.map(drop)
+    }
+
+    /// The operator's namespace, account and roles.
+    pub(crate) async fn install(&self) -> Result<()> {
+        self.cluster.kubectl(["create", "namespace", &self.system]).await?;
+        self.apply(&self.rights()?).await
+    }
+
+    /// The service accounts and their roles as `deploy/` has them, for the operator's namespace of this test.
     fn rights(&self) -> Result<Value> {
-        let text = std::fs::read_to_string(INSTALL)?.replace("revoiceit-system", &self.system);
         let mut items = Vec::new();
-        for document in text.split("\n---\n") {
-            let mut object: Value = serde_saphyr::from_str(document).context("a document in deploy/install.yaml")?;
-            let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-            let is_operators = object["metadata"]["name"] == names::OPERATOR;
-            // What belongs to the whole cluster is there once for each test.
-            let own = json!(format!("{}-{}", names::OPERATOR, self.system));
-            match kind.as_str() {
-                "ServiceAccount" | "Role" | "RoleBinding" => {}
-                "ClusterRole" if is_operators => object["metadata"]["name"] = own,
-                "ClusterRoleBinding" if is_operators => {
-                    object["metadata"]["name"] = own.clone();
-                    object["roleRef"]["name"] = own;
+        for file in [INSTALL, DRAIN_RIGHTS] {
+            let text = std::fs::read_to_string(file)?.replace("revoiceit-system", &self.system);
+            for document in text.split("\n---\n") {
+                let mut object: Value = serde_saphyr::from_str(document).with_context(|| format!("a document in {file}"))?;
+                let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                let is_operators = name.starts_with(names::OPERATOR);
+                // What belongs to the whole cluster is there once for each test.
+                let own = json!(format!("{name}-{}", self.system));
+                match kind.as_str() {
+                    "ServiceAccount" => {}
+                    "Role" | "RoleBinding" => object["metadata"]["namespace"] = json!(self.system),
+                    "ClusterRole" if is_operators => object["metadata"]["name"] = own,
+                    "ClusterRoleBinding" if is_operators => {
+                        object["metadata"]["name"] = own.clone();
+                        object["roleRef"]["name"] = own;
+                    }
+                    _ => continue,
                 }
-                _ => continue,
+                items.push(object);
             }
-            items.push(object);
         }
         Ok(json!({ "apiVersion": "v1", "kind": "List", "items": items }))
-    }
-
-    /// Starts an operator and waits until it is ready. It is named `operator-0`, `operator-1`, … in its logs.
-    pub(crate) async fn operator(&self, flags: &[&str]) -> Result<Operator> {
-        self.operator_through(&self.cluster.server(), flags).await
-    }
-
-    /// The same, reaching the API server through a proxy at this URL.
-    pub(crate) async fn operator_through(&self, server: &str, flags: &[&str]) -> Result<Operator> {
-        let kubeconfig = self.cluster.kubeconfig_for_service_account(&self.system, names::OPERATOR, server).await?;
-        let operator = Operator::listening(self.spawn(&kubeconfig, flags)?).await?;
-        eventually("the operator to be ready", GENEROUS, async || operator.get("/readyz").await).await?;
-        Ok(operator)
-    }
-
-    /// Starts an operator and waits for nothing. What the test gives no flag for is set by the environment, which flags go before.
-    pub(crate) fn spawn(&self, kubeconfig: &Path, flags: &[&str]) -> Result<Process> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_revoiceit-operator"));
-        command
-            .args(["run", "--kubeconfig"])
-            .arg(kubeconfig)
-            .args(flags)
-            .env("REVOICEIT_API_URL", self.sandbox.api_url())
-            .env("REVOICEIT_ALLOW_INSECURE_API", "true")
-            .env("REVOICEIT_OPERATOR_NAMESPACE", &self.system)
-            .env("REVOICEIT_NAMESPACE", &self.tenant)
-            .env("REVOICEIT_LISTEN", "127.0.0.1:0")
-            .env("REVOICEIT_LEASE_DURATION", "5s")
-            .env("REVOICEIT_LOG_LEVEL", "trace")
-            .env("RUST_LOG", "trace");
-        let name = format!("operator-{}", self.started.fetch_add(1, Ordering::Relaxed));
-        Process::spawn(&name, &mut command, &self.scratch)
-    }
-
-    /// The policy file that shortens the protocol's times, as a flag's value.
-    pub(crate) fn policy(&self, policy: &Value) -> Result<String> {
-        let file = self.scratch.write("policy.json", policy.to_string())?;
-        Ok(file.display().to_string())
     }
 
     /// A client at Revoiceit, and a Secret with its pair.
@@ -288,7 +277,12 @@ impl World {
 
     /// What the operators of this test asked the API server since the mark.
     pub(crate) async fn asked_since(&self, mark: AuditMark) -> Result<Vec<AuditEvent>> {
-        let user = format!("system:serviceaccount:{}:{}", self.system, names::OPERATOR);
+        self.asked_by(names::OPERATOR, mark).await
+    }
+
+    /// What a service account in the operator's namespace asked since the mark.
+    pub(crate) async fn asked_by(&self, account: &str, mark: AuditMark) -> Result<Vec<AuditEvent>> {
+        let user = format!("system:serviceaccount:{}:{account}", self.system);
         Ok(self.cluster.audit_since(mark).await?.into_iter().filter(|event| event.user == user).collect())
     }
 
@@ -303,77 +297,19 @@ impl World {
         Ok(self.written_since(mark).await?.iter().map(ToString::to_string).collect())
     }
 
-    /// Waits until the queue of the leader has nothing to do: no request but those for the lease for a second.
+    /// Waits until the queue of the leader has nothing to do: no request but those for the lease, and the sweeps' lists, for a second.
     pub(crate) async fn at_rest(&self) -> Result<()> {
         eventually("the operators to be at rest", GENEROUS, async || {
             let mark = self.cluster.audit_mark().await?;
             tokio::time::sleep(Duration::from_secs(1)).await;
             let asked = self.asked_since(mark).await?;
-            let busy = asked.iter().find(|event| event.resource != "leases" && event.verb != "watch");
+            let is_sweep = |event: &AuditEvent| event.verb == "list" && event.namespace == self.system;
+            let busy = asked.iter().find(|event| event.resource != "leases" && event.verb != "watch" && !is_sweep(event));
             ensure!(busy.is_none(), "one asked for {}", busy.map(ToString::to_string).unwrap_or_default());
             Ok::<_, anyhow::Error>(())
         })
         .await
     }
-
-    /// No secret was ever told: not in logs at the level of `trace`, events, status, metrics; no refresh token where pods mount; and what pods
-    /// mount is theirs. To be called at the end of each test, with the operators that still run.
-    pub(crate) async fn no_secret_is_told(&self, operators: &[&Operator]) -> Result<()> {
-        let truth = self.sandbox.truth();
-        let mut secrets = vec![CANARY.to_owned()];
-        let mut refresh = Vec::new();
-        for line in &truth.lines {
-            refresh.extend(line.refresh.iter().map(|token| token.token.clone()));
-            secrets.extend(line.access.iter().map(|token| token.token.clone()));
-        }
-        secrets.extend(refresh.iter().cloned());
-        let mut places = Vec::new();
-        for number in 0..self.started.load(Ordering::Relaxed) {
-            for stream in ["out", "err"] {
-                let file = self.scratch.path().join(format!("operator-{number}.{stream}"));
-                places.push((file.display().to_string(), std::fs::read_to_string(&file)?));
-            }
-        }
-        for operator in operators {
-            places.push(("/metrics".to_owned(), operator.get("/metrics").await?));
-        }
-        for namespace in [&self.tenant, &self.system] {
-            let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-            places.push((format!("events in {namespace}"), serde_json::to_string(&events.list(&ListParams::default()).await?.items)?));
-        }
-        let resources = self.resources().list(&ListParams::default()).await?.items;
-        places.push(("resources".to_owned(), serde_json::to_string(&resources)?));
-        for (place, text) in &places {
-            let told = secrets.iter().find(|secret| is_told(text, secret));
-            ensure!(told.is_none(), "{place} tells a secret");
-        }
-        for secret in self.secrets().list(&ListParams::default()).await?.items {
-            let is_ours = secret.annotations().contains_key(names::RESOURCE_ANNOTATION);
-            for (key, value) in secret.data.unwrap_or_default() {
-                let text = String::from_utf8_lossy(&value.0).into_owned();
-                let told = refresh.iter().any(|token| text.contains(token.as_str()));
-                ensure!(!told, "key {key} of a Secret that pods mount holds a refresh token");
-                ensure!(!is_ours || !text.contains(CANARY), "key {key} of a target holds what only Revoiceit should be sent");
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The text itself, or as it stands in the data of a Secret.
-fn is_told(text: &str, secret: &str) -> bool {
-    use base64::{Engine, prelude::BASE64_STANDARD};
-    // Base64 of a part depends on where it begins: three ways, each without its ends.
-    let encoded = (0..3).map(|shift| {
-        let padded = [vec![b' '; shift], secret.as_bytes().to_vec()].concat();
-        let text = BASE64_STANDARD.encode(padded);
-        text[4..text.len() - 4].to_owned()
-    });
-    text.contains(secret) || encoded.into_iter().any(|encoded| encoded.len() > 8 && text.contains(&encoded))
-}
-
-fn find_address(line: &Value) -> Option<&str> {
-    line["fields"]["address"].as_str().or_else(|| line["address"].as_str())
 }
 
 /// The reason of the Ready condition.
@@ -404,52 +340,5 @@ pub(crate) fn merge(into: &mut Value, from: Value) {
             }
         }
         (into, from) => *into = from,
-    }
-}
-
-impl Operator {
-    /// When its admin server listens.
-    pub(crate) async fn listening(process: Process) -> Result<Self> {
-        let admin_url = eventually("the operator to listen", GENEROUS, async || {
-            ensure!(process.is_running(), "it ended{}", process.tail());
-            let log = process.stderr()?;
-            let line = log.lines().find(|line| line.contains("admin server listens")).context("not yet")?;
-            let line: Value = serde_json::from_str(line)?;
-            Ok::<_, anyhow::Error>(format!("http://{}", find_address(&line).context("no address in the line")?))
-        })
-        .await?;
-        Ok(Self { process, admin_url })
-    }
-
-    /// The body of an answer of the admin server; an error unless it is a 200.
-    pub(crate) async fn get(&self, path: &str) -> Result<String> {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-        let answer = client.get(format!("{}{path}", self.admin_url)).send().await?;
-        let status = answer.status();
-        let body = answer.text().await?;
-        ensure!(status.is_success(), "{status}: {body}");
-        Ok(body)
-    }
-
-    /// SIGTERM, and how it ended.
-    pub(crate) async fn stop(&self) -> Result<()> {
-        let status = self.process.stop(GENEROUS).await?;
-        ensure!(status.success(), "it ended with {status}{}", self.process.tail());
-        Ok(())
-    }
-
-    /// SIGKILL.
-    pub(crate) fn kill(&self) {
-        self.process.kill();
-    }
-
-    /// Whether its metrics say that it leads.
-    pub(crate) async fn leads(&self) -> Result<bool> {
-        Ok(self.get("/metrics").await?.lines().any(|line| line == "revoiceit_leader 1"))
-    }
-
-    /// Stops it in its tracks.
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        self.process.signal(signal)
     }
 }

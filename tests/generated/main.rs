@@ -3,6 +3,7 @@
 mod chart;
 mod cli;
 mod resource;
+mod table;
 
 use std::{fs, path::Path};
 
@@ -56,7 +57,9 @@ fn the_reference_of_the_resource_is_that_of_the_types() {
 #[test]
 fn the_manifests_name_the_image_of_this_version() {
     let tag = format!("  newTag: {}\n", env!("CARGO_PKG_VERSION"));
-    assert!(read("deploy/kustomize/kustomization.yaml").contains(&tag), "deploy/kustomize/kustomization.yaml has no line {tag:?}");
+    for file in ["deploy/kustomize/kustomization.yaml", "deploy/drain/kustomization.yaml"] {
+        assert!(read(file).contains(&tag), "{file} has no line {tag:?}");
+    }
 }
 
 #[test]

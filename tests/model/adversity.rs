@@ -183,8 +183,6 @@ pub(crate) fn after(model: &mut Model, state: &State, step: Step) -> State {
             (0..REPLICAS).for_each(|replica| state.end_pass(replica));
             state.world.drain_until = None;
             state.world.tally.was_drained = true;
-            // Nor does it know what was revoked just before.
-            state.world.refresh_tokens.iter_mut().for_each(|token| token.revoked_by_us = false);
             state.world.tally.issues_left += 1;
         }
         Step::Collect { name } => {

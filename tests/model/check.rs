@@ -90,7 +90,7 @@ impl Model {
             Target::Ours { content, .. } if is_token(content) => {
                 let token = state.world.access_tokens[usize::from(content)];
                 let line = state.world.refresh_tokens[usize::from(token.of)];
-                token.expires_at > 0 && (!line.revoked_by_us || line.is_excused || state.world.tally.was_drained)
+                token.expires_at > 0 && (!line.revoked_by_us || line.is_excused)
             }
             _ => false,
         };

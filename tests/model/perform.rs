@@ -245,9 +245,13 @@ impl Model {
         if is_first && (is_known || state.world.resource.is_none_or(|resource| resource.uid == pass.uid)) {
             self.check_revocation(state, token);
         }
+        // What a drain has closed, or was about to close when it was broken off, is revoked whoever delivers from it at the same time.
+        let is_draining = state.world.tally.was_drained || state.world.drain_until.is_some();
+        let is_closed = state.world.ledgers[usize::from(pass.uid)].is_some_and(|record| record.closed);
         let token = &mut state.world.refresh_tokens[usize::from(token)];
         let was_known = token.is_alive;
-        (token.is_alive, token.revoked_by_us) = (false, true);
+        token.is_alive = false;
+        token.revoked_by_us |= !(is_draining && is_closed);
         answered(outcome, was_known, None)
     }
 }

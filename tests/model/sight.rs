@@ -202,6 +202,7 @@ pub(crate) enum Change {
     Suspect,
     Fold,
     Shorten,
+    Retire,
     List(u8),
     Unlist(u8),
     Forget(u8),

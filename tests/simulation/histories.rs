@@ -24,7 +24,8 @@ fn histories(name: &str, kind: Kind, seeds: u64) -> Report {
                     let violations = report.violations.iter().map(|violation| format!("seed {seed}: {violation}"));
                     let mut total = total.lock().expect("no history panics with it");
                     total.looks += report.looks;
-                    total.invalid += report.invalid;
+                    total.expired += report.expired;
+                    total.absent += report.absent;
                     total.without_reason += report.without_reason;
                     total.issues += report.issues;
                     total.suspects += report.suspects;
@@ -36,8 +37,8 @@ fn histories(name: &str, kind: Kind, seeds: u64) -> Report {
     });
     let total = total.into_inner().expect("no history panics with it");
     println!(
-        "{name}: {seeds} histories, {} writes, {} issues, {} suspects; of {} looks {} found no valid token, {} without a reason",
-        total.writes, total.issues, total.suspects, total.looks, total.invalid, total.without_reason
+        "{name}: {seeds} histories, {} writes, {} issues, {} suspects; of {} looks {} found an expired token and {} none, {} without a reason",
+        total.writes, total.issues, total.suspects, total.looks, total.expired, total.absent, total.without_reason
     );
     assert!(
         total.violations.is_empty(),
@@ -68,6 +69,37 @@ fn stormy_days_of_tokens_that_rotate() {
 #[test]
 fn stormy_mornings_with_an_election() {
     histories("stormy, elected", Kind { both_lead: false, hours: 6, resources: 10, ..STORMY }, 2);
+}
+
+/// For a night. Says what part of the time pods found a valid token.
+mod at_night {
+    use super::*;
+
+    fn count(default: u64) -> u64 {
+        std::env::var("HISTORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(default)
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn days() {
+        histories("quiet", QUIET, count(100));
+        histories("stormy", STORMY, count(100));
+        histories("stormy, rotating", Kind { rotates: true, ..STORMY }, count(100));
+        histories("stormy, elected", Kind { both_lead: false, ..STORMY }, count(100) / 4);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn weeks_of_many() {
+        histories("a week of 300", Kind { resources: 300, hours: 7 * 24, storms: 12, ..STORMY }, count(100) / 50);
+    }
+
+    /// Revoiceit is away for so long that tokens do expire.
+    #[test]
+    #[ignore = "minutes"]
+    fn long_outages() {
+        histories("outages of up to 45 minutes", Kind { faults: false, storms: 12, last: (15, 45), ..QUIET }, count(100));
+    }
 }
 
 /// What a seed has shown, it shows again.

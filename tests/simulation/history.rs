@@ -45,9 +45,11 @@ pub(crate) struct Kind {
 pub(crate) struct Report {
     /// Looks of a pod at its token, one a minute and resource.
     pub(crate) looks: u64,
-    /// Looks that found an expired one, or none.
-    pub(crate) invalid: u64,
-    /// Of these, those with no reason in what had happened shortly before.
+    /// Looks that found one that had expired.
+    pub(crate) expired: u64,
+    /// Looks that found none.
+    pub(crate) absent: u64,
+    /// Of both, those with no reason in what had happened shortly before.
     pub(crate) without_reason: u64,
     pub(crate) issues: u64,
     pub(crate) suspects: u64,
@@ -80,6 +82,7 @@ struct History {
     /// Until when something is wrong with Revoiceit, with each replica's link, with the clock.
     revoiceit_until: Timestamp,
     link_until: [Timestamp; 2],
+    down_until: [Timestamp; 2],
     clock_until: Timestamp,
     /// When something was wrong for the last time.
     trouble_at: Timestamp,
@@ -125,6 +128,7 @@ impl History {
             replicas: vec![None, None],
             revoiceit_until: now,
             link_until: [now; 2],
+            down_until: [now; 2],
             clock_until: now,
             trouble_at: now,
             report: Report::default(),
@@ -160,8 +164,9 @@ impl History {
     }
 
     fn start_replicas(&mut self) {
+        let now = clock::truth();
         for (number, replica) in self.replicas.iter_mut().enumerate() {
-            if replica.as_ref().is_none_or(Replica::is_over) {
+            if replica.as_ref().is_none_or(Replica::is_over) && now >= self.down_until[number] {
                 *replica = Some(Replica::start(&self.server, &self.revoiceit, number, !self.kind.both_lead));
             }
         }
@@ -218,15 +223,18 @@ impl History {
             if strikes() {
                 self.revoiceit.lock().end_a_line();
             }
-            for replica in &mut self.replicas {
-                if strikes()
-                    && let Some(replica) = replica.take()
-                {
-                    // SIGKILL, or SIGTERM with its last saves.
-                    if fastrand::bool() {
+            // Often one of them, now and then both.
+            let (one, all) = (fastrand::usize(..2), fastrand::u8(..4) == 0);
+            if strikes() {
+                for (number, replica) in self.replicas.iter_mut().enumerate().filter(|(number, _)| all || *number == one) {
+                    // SIGKILL, or SIGTERM with its last saves. What is down stays down for a while.
+                    if let Some(replica) = replica.take()
+                        && fastrand::bool()
+                    {
                         replica.terminate();
                         tokio::spawn(replica.ended());
                     }
+                    self.down_until[number] = now + a_while();
                 }
             }
         }
@@ -239,6 +247,7 @@ impl History {
     fn heal(&mut self) {
         self.revoiceit.lock().weather = revoiceit::Weather::Fair;
         (0..2).for_each(|replica| link::set_weather(replica, Weather::Fair));
+        self.down_until = [clock::truth(); 2];
         clock::set_wrong(SignedDuration::ZERO);
         for number in 0..self.wanted.len() {
             self.write_credentials(number);
@@ -388,7 +397,11 @@ impl History {
             if expires_at.is_some_and(|expires_at| expires_at > now) {
                 continue;
             }
-            self.report.invalid += 1;
+            if expires_at.is_some() {
+                self.report.expired += 1;
+            } else {
+                self.report.absent += 1;
+            }
             let since = |time: Timestamp| now.duration_since(time);
             let is_excused =
                 since(wanted.edited_at) < SignedDuration::from_mins(6) || since(self.trouble_at) < SignedDuration::from_mins(6);

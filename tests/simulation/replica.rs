@@ -1,18 +1,19 @@
 //! One process of the operator: what `run` puts together, with a simulated API server, Revoiceit and clock.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use revoiceit_operator::{
     api::names,
-    controller::{self, Absences, Context, Events, Facts, Gate, Limits, Repairs, Scope, Synced, Watched},
+    controller::{self, Absences, Context, Events, Facts, Gate, Limits, Repairs, Scope, Synced, Taken, Watched},
     planner::{Place, Policy},
     runtime::{
         admin::{Liveness, Readiness},
         leader::{Elector, Leadership, NamedLease},
         lease::Timing,
         metrics::Metrics,
+        tolerant::Tolerant,
     },
 };
 use tokio::task::JoinSet;
@@ -58,7 +59,7 @@ impl Replica {
         });
 
         let leadership = if elects {
-            let leases: Api<Lease> = Api::namespaced(client.clone(), SYSTEM);
+            let leases: Api<Tolerant<Lease>> = Api::namespaced(client.clone(), SYSTEM);
             let timing = Timing::for_lease(Duration::from_secs(15)).expect("valid");
             let identity = format!("replica-{number}-{}", fastrand::u32(..));
             let (elector, leadership) = Elector::new(NamedLease::new(leases, names::OPERATOR), identity, timing);
@@ -77,6 +78,7 @@ impl Replica {
             operator_namespace: SYSTEM.to_owned(),
             home: "home".to_owned(),
             issuer: "https://api.revoiceit.com".to_owned(),
+            namespaces: BTreeSet::new(),
         });
         let cx = Arc::new(Context {
             client: client.clone(),
@@ -89,6 +91,7 @@ impl Replica {
             absences: Absences::default(),
             repairs: Repairs::default(),
             facts: Arc::new(Facts::default()),
+            taken: Taken::default(),
             events: Events::new(client, format!("pod-{number}"), &place),
             metrics: Arc::new(Metrics::new()),
         });

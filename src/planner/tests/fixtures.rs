@@ -1,6 +1,10 @@
 //! What the tests are made of. All of it happens on one day, and times are written as `10:00` or `10:00:30`.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -42,7 +46,12 @@ pub(super) const fn seconds(seconds: u64) -> Duration {
 }
 
 pub(super) fn place() -> Place {
-    Place { operator_namespace: "revoiceit-system".into(), home: "home-uid".into(), issuer: "https://api.revoiceit.com".into() }
+    Place {
+        operator_namespace: "revoiceit-system".into(),
+        home: "home-uid".into(),
+        issuer: "https://api.revoiceit.com".into(),
+        namespaces: BTreeSet::new(),
+    }
 }
 
 pub(super) fn id() -> ResourceId {

@@ -1,5 +1,7 @@
 //! A resource that is not there any more, and one whose operator is being taken away.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 use super::{
@@ -8,7 +10,10 @@ use super::{
     leaving::deleted,
     story::Story,
 };
-use crate::planner::{Denied, Owner, Record, Refused, Resource};
+use crate::{
+    api::RevoiceitCredential,
+    planner::{Denied, Ledger, Owner, Record, Refused, Resource, Unusable},
+};
 
 /// Gone for any reason; what is left is the ledger.
 fn gone(absent: Resource) -> Story {
@@ -118,6 +123,66 @@ fn in_the_background_revocation_goes_on_for_ever() {
     assert_eq!(pauses.last().map(SignedDuration::as_secs), Some(3600));
 }
 
+/// A ledger of another cluster that a backup tool brought here, say: its tokens live there.
+#[test]
+fn gone_with_a_ledger_that_cannot_be_used_nothing_is_done() {
+    for why in [Unusable::Corrupt, Unusable::LaterFormat, Unusable::ForeignHome, Unusable::ForeignResource, Unusable::OtherIssuer] {
+        for absent in [Resource::NotFound { proven: false }, Resource::NotFound { proven: true }, Resource::Replaced] {
+            let mut story = gone(absent);
+            story.ledger = Ledger::Unusable(why);
+            let is_unproven = matches!(story.absent, Resource::NotFound { proven: false });
+            assert_eq!(story.pass(), ["Look", if is_unproven { "Rest for ever" } else { "Rest until 10:15:00" }], "{why:?}");
+            assert!(story.secrets.contains_key(&name("speech-token")) && matches!(story.ledger, Ledger::Unusable(_)));
+        }
+    }
+}
+
+/// `--namespace` was changed: what is left is for whoever serves the namespace, and its deletion is this operator's to end.
+fn out_of_scope(credential: RevoiceitCredential, record: Record) -> Story {
+    let mut story = Story::of(credential.claimed()).with(record);
+    story.place.namespaces = ["team-b".to_owned()].into();
+    story
+}
+
+#[test]
+fn out_of_scope_nothing_is_done_for_what_is_there_whatever_is_due() {
+    let due = record().live(3, "10:00").retiring(1, "10:05").listed("old").edited(|it| it.suspects.lost = 1);
+    for record in [due, record().intent("another", "10:02"), record().closed().retiring(1, "10:05"), record()] {
+        let mut story = out_of_scope(credential().rotate("now"), record.clone());
+        let before = story.secrets.len();
+        assert_eq!(story.at("12:00").pass(), ["Look", "Rest for ever"]);
+        assert_eq!((story.record(), story.secrets.len(), story.told.len()), (&record, before, 0));
+    }
+}
+
+#[test]
+fn out_of_scope_what_cannot_be_read_is_not_told_of() {
+    let mut story = out_of_scope(credential(), record().live(1, "10:00"));
+    story.credential = None;
+    story.absent = Resource::Unreadable(Arc::new(credential().claimed().metadata));
+    assert_eq!(story.at("10:50").pass(), ["Look", "Rest for ever"]);
+    assert!(story.told.is_empty());
+}
+
+#[test]
+fn out_of_scope_a_deletion_is_carried_out() {
+    let mut story = out_of_scope(credential().deleting("10:10"), record().live(1, "10:00"));
+    let ended = ["Look", "DeleteTarget speech-token", "Look", "Revoke 1", "Save Fold", "Release", "DeleteLedger", "Rest for ever"];
+    assert_eq!(story.at("10:10").pass(), ended);
+    let mut story = gone(Resource::NotFound { proven: true });
+    story.place.namespaces = ["team-b".to_owned()].into();
+    assert_eq!(story.pass(), ["Look", "DeleteTarget speech-token", "Look", "Revoke 1", "Save Fold", "DeleteLedger", "Rest for ever"]);
+}
+
+#[test]
+fn out_of_scope_a_finalizer_without_a_ledger_is_not_counted_before_the_deletion() {
+    let mut story = Story::of(credential().claimed());
+    story.place.namespaces = ["team-b".to_owned()].into();
+    assert_eq!(story.pass(), ["Look", "Rest for ever"]);
+    story.delete("10:20");
+    assert_eq!(story.at("10:20").pass()[1..], ["Look", "Save Lost", "Release", "Tell SuspectedLost", "DeleteLedger", "Rest for ever"]);
+}
+
 #[test]
 fn draining_every_resource_is_treated_as_deleted() {
     let mut story = Story::of(credential().claimed()).with(record().live(1, "10:00"));
@@ -127,6 +192,7 @@ fn draining_every_resource_is_treated_as_deleted() {
         [
             "Look",
             "DeleteTarget speech-token",
+            "Save Retire",
             "Look",
             "Revoke 1",
             "Save Fold",

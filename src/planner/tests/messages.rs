@@ -10,8 +10,8 @@ use super::{
 use crate::{
     api::{Reason, RevoiceitCredential},
     planner::{
-        Act, Consent, Denied, FailureClass, Ledger, News, Notice, Observed, Owner, Plan, Refused, Resource, Source, Suspects, Unusable,
-        plan,
+        Act, Consent, Denied, FailureClass, Ledger, News, Notice, Observed, Owner, Plan, Policy, Record, Refused, Resource, Source,
+        Suspects, Target, Unusable, plan,
     },
 };
 
@@ -67,6 +67,8 @@ fn situations() -> Vec<(&'static str, Observed, &'static str)> {
         ("suspended", with(CredentialExt::suspended), "10:00"),
         ("suspended and expired", with(CredentialExt::suspended).looked_at("11:00"), "11:00"),
         ("being deleted", leaving(), "10:00"),
+        ("being drained", draining(settled().target(TARGET, Target::Absent).with(two_tries_failed())), "10:00"),
+        ("drained", draining(seen(credential().wanted())), "10:00"),
         ("another operator's", seen(credential().with_claim(&format!("elsewhere/{UID}")).wanted()), "10:00"),
         ("the ledger is corrupt", unusable(Unusable::Corrupt), "10:00"),
         ("the ledger is a later version's", unusable(Unusable::LaterFormat), "10:00"),
@@ -78,11 +80,20 @@ fn situations() -> Vec<(&'static str, Observed, &'static str)> {
     ]
 }
 
+fn draining(seen: Observed) -> Observed {
+    seen.edited(|it| it.policy = std::sync::Arc::new(Policy { draining: Some(at("10:05")), ..Policy::default() }))
+}
+
+fn two_tries_failed() -> Record {
+    let record = record().retiring(2, "09:00").retiring(3, "09:00");
+    record.edited(|it| it.retiring.iter_mut().for_each(|retiring| retiring.not_before = Some(at("10:01"))))
+}
+
 fn fought_over() -> Observed {
     settled().target(TARGET, ours(Owner::Me)).edited(|it| it.quarrel = quarrel("10:00:20"))
 }
 
-fn expired() -> crate::planner::Record {
+fn expired() -> Record {
     record().live(1, "10:00").failed_refresh(FailureClass::Lost, "10:59", "11:01")
 }
 

@@ -4,6 +4,7 @@ mod arbitrary;
 mod bracket;
 mod builders;
 mod delivery;
+mod draining;
 mod fixtures;
 mod golden;
 mod gone;

@@ -10,7 +10,7 @@ use super::{
     story::Story,
 };
 use crate::planner::{
-    Act, FailureClass, Lane, Live, Policy, Retiring, Which, after, before, deadline, left, line,
+    Act, FailureClass, Lane, Live, Policy, Retiring, Which, after, before, deadline, left, line, next_wake,
     schedule::{budget_at, charge, clock_went_back, give_back, is_ahead, lifetime, retry_at, revoke_again_at},
     spread,
 };
@@ -192,7 +192,18 @@ fn a_call_is_due_at_the_gate_when_it_matters() {
     assert_eq!(deadline(&settled(), &issue, at("11:30")), at("10:05"), "after that it is as late as a first one");
     assert_eq!(deadline(&settled(), &revoke, now), at("11:44"), "a superseded one has an hour");
     let leaving = seen(credential().claimed().deleting("10:40").leaving()).with(record().live(1, "10:00"));
-    assert_eq!(deadline(&leaving, &revoke, now), now, "somebody waits");
+    assert_eq!(deadline(&leaving, &revoke, now), at("10:40"), "somebody waits, and has done so since then");
+    assert_eq!(deadline(&leaving, &revoke, at("10:30")), at("10:30"), "a clock that is behind");
+}
+
+#[test]
+fn whoever_waits_for_a_call_is_woken_for_what_becomes_due_meanwhile() {
+    let close = line(&live(1, "10:00"), minutes(15), UID).close_at;
+    assert_eq!(next_wake(&settled(), at("10:50")), Some(close), "an answered failure would lead to a new line");
+    assert_eq!(next_wake(&settled(), at("10:55")), Some(at("11:00")), "the token expires");
+    let leaving = seen(credential().claimed().deadline("5m").deleting("10:40").leaving()).with(record().live(1, "10:00"));
+    assert_eq!(next_wake(&leaving, at("10:41")), Some(at("10:45")), "the finalizer goes");
+    assert_eq!(next_wake(&seen(credential().wanted()), at("10:01")), None, "nothing but what happens to it");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::{Failure as Reported, Reason, RevoiceitCredential},
-    planner::{Consent, FailureClass, Observed, Owner, Plan, Rest, Source, Status, Suspects, plan},
+    planner::{Consent, FailureClass, Observed, Owner, Plan, Rest, Source, Status, Suspects, overdue, plan},
 };
 
 fn rest(seen: &Observed, clock: &str) -> Rest {
@@ -62,6 +62,27 @@ fn everything_that_is_known_is_reported() {
         last_handled_rotate_request: Some("earlier".into()),
     };
     assert_eq!(status(&seen, "10:00"), expected);
+}
+
+#[test]
+fn a_status_that_calls_an_expired_token_valid_is_put_right_before_its_refresh_is_waited_for() {
+    let ready = status(&settled(), "10:00");
+    let waits = |status: &Status, clock| {
+        let told = credential().claimed().edited(|it| it.status = Some(status.clone()));
+        overdue(&seen(told.wanted()).with(record().live(1, "10:00")).delivered(), at(clock))
+    };
+    assert_eq!(waits(&ready, "10:59"), None);
+    let after = waits(&ready, "11:00").expect("it is over").status.expect("a status");
+    assert_eq!(
+        (kinds(&after), after.conditions[0].reason.as_str()),
+        (vec!["Ready=False".to_owned(), "Reconciling=True".to_owned()], "Issuing")
+    );
+    assert_eq!(waits(&after, "11:01"), None, "it is told once");
+    let failing = credential().claimed().edited(|it| it.status = Some(ready.clone()));
+    let failing =
+        seen(failing.wanted()).with(record().live(1, "10:00").failed_refresh(FailureClass::NotSent, "10:58", "10:59")).delivered();
+    let after = overdue(&failing, at("11:00")).expect("it is over").status.expect("a status");
+    assert_eq!(after.conditions[0].reason, "RevoiceitUnreachable", "what is wrong stays what is wrong");
 }
 
 #[test]

@@ -18,8 +18,8 @@ use super::{
 use crate::{
     api::RevoiceitCredential,
     planner::{
-        Act, Came, Denied, Ledger, Name, Notice, Observed, Plan, Policy, Quarrel, Record, Refused, Resource, Rest, Sight, Sighted, Source,
-        Stamp, Target, Until, Version, fold, plan,
+        Act, Came, Denied, Ledger, Name, Notice, Observed, Place, Plan, Policy, Quarrel, Record, Refused, Resource, Rest, Sight, Sighted,
+        Source, Stamp, Target, Until, Version, fold, plan,
     },
     revoiceit::{Failure, RefreshToken},
 };
@@ -36,6 +36,7 @@ pub(super) struct Story {
     pub(super) secrets: BTreeMap<Name, Target>,
     pub(super) source: Source,
     pub(super) policy: Policy,
+    pub(super) place: Place,
     pub(super) quarrel: Option<Quarrel>,
     /// What Revoiceit answers next; when there is nothing, all goes well.
     pub(super) failures: VecDeque<Failure>,
@@ -68,6 +69,7 @@ impl Story {
             secrets: BTreeMap::new(),
             source: source(1),
             policy: Policy::default(),
+            place: place(),
             quarrel: None,
             failures: VecDeque::new(),
             rotates: false,
@@ -179,8 +181,10 @@ impl Story {
     pub(super) fn pass(&mut self) -> Vec<String> {
         self.passes += 1;
         let stamp = Stamp::new(format!("pass-{}", self.passes));
-        let mut seen = Observed::begin(Arc::new(id()), stamp, Arc::new(self.policy.clone()), Arc::new(place()));
-        if self.credential.as_ref().is_some_and(|it| it.metadata.deletion_timestamp.is_none()) {
+        let mut seen = Observed::begin(Arc::new(id()), stamp, Arc::new(self.policy.clone()), Arc::new(self.place.clone()));
+        // No watch has what is out of scope.
+        let is_watched = self.place.serves(&id().namespace);
+        if is_watched && self.credential.as_ref().is_some_and(|it| it.metadata.deletion_timestamp.is_none()) {
             let glance = self.look(None, &seen);
             seen = fold(seen, Came::Saw(Sight::Look(Box::new(glance))));
         }

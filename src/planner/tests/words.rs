@@ -34,6 +34,7 @@ fn change_in_words(change: &Change) -> String {
         Change::Forget(name) => format!("Forget {name}"),
         Change::Fold { .. } => "Fold".into(),
         Change::Lost { .. } => "Lost".into(),
+        Change::Retire { .. } => "Retire".into(),
         Change::Withdraw | Change::Clear | Change::Suspect | Change::Close => format!("{change:?}"),
     }
 }

@@ -35,6 +35,28 @@ async fn a_ca_of_the_file_is_trusted() {
     assert_eq!(server.connections(), 1, "a CA file that did not change is no reason for a new client");
 }
 
+/// As many at a time as the gate lets through by default.
+#[tokio::test]
+async fn a_thousand_calls_with_a_private_ca_need_no_more_connections_than_run_beside_each_other() {
+    const AT_ONCE: usize = 16;
+    let server = RawServer::start_tls(grant()).await;
+    let ca = TempFile::new(CA);
+    let client = Arc::new(HttpAuth::new(trusting(&ca, "localhost", &server)).expect("good options"));
+    let calls = (0..AT_ONCE).map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            for _ in 0..1000 / AT_ONCE {
+                assert_eq!(client.issue(&pair()).await, granted());
+            }
+        })
+    });
+    for calls in futures::future::join_all(calls).await {
+        calls.expect("every call is answered");
+    }
+    assert_eq!(server.requests().len(), 1000 / AT_ONCE * AT_ONCE);
+    assert!(server.connections() <= 2 * AT_ONCE, "{} connections", server.connections());
+}
+
 #[tokio::test]
 async fn an_unknown_ca_a_wrong_host_and_a_server_without_tls_get_nothing() {
     let tls = RawServer::start_tls(grant()).await;

@@ -338,3 +338,22 @@ async fn without_an_election_one_leads_without_end() {
     assert!(timeout(Duration::from_secs(3600), leadership.ended()).await.is_err());
     assert!(leadership.is_leading());
 }
+
+/// Whoever may write the Lease can write a time into it that there is not.
+#[test]
+fn a_lease_that_cannot_be_understood_is_nobodys() {
+    let read = |time: &str| {
+        let spec = serde_json::json!({ "holderIdentity": "other", "leaseDurationSeconds": 15, "renewTime": time });
+        let managers = serde_json::json!([{ "manager": "x", "time": time }]);
+        let metadata = serde_json::json!({ "name": "lease", "resourceVersion": "7", "managedFields": managers });
+        understood(serde_json::from_value(serde_json::json!({ "metadata": metadata, "spec": spec })).expect("it never fails on an object"))
+    };
+    let decided = |lease: &Lease| {
+        let seen = Sighting { lease: lease.clone(), since: Instant::now() };
+        lease::decide("me", Some(&seen), Instant::now(), &Timing::for_lease(Duration::from_secs(15)).expect("whole seconds"))
+    };
+    let fine = read("2026-01-01T08:00:00.000000Z");
+    assert_eq!(decided(&fine), Decision::Wait);
+    let broken = read("9999-12-31T23:59:59.000000Z");
+    assert_eq!((decided(&broken), broken.metadata.resource_version.as_deref()), (Decision::Take, Some("7")));
+}

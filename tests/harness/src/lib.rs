@@ -22,6 +22,7 @@
 pub mod cluster;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod scratch;
 mod scripts;
 pub mod tools;

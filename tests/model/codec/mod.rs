@@ -56,6 +56,7 @@ impl Codec {
                 operator_namespace: OPERATOR_NAMESPACE.into(),
                 home: "home".into(),
                 issuer: "https://revoiceit.test".into(),
+                namespaces: Default::default(),
             }),
             id: Arc::new(ResourceId { namespace: "tenant".into(), name: "speech".into(), uid: UID.into() }),
             template: serde_json::from_value(spec).expect("a spec"),

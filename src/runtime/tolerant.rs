@@ -7,7 +7,7 @@
 use std::{borrow::Cow, fmt};
 
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -34,14 +34,14 @@ pub struct Invalid {
 
 impl<K> Tolerant<K> {
     /// The field manager that wrote the object last, as far as its `managedFields` can be read. Who writes chooses this name.
-    pub(super) fn last_writer(&self) -> Option<&str> {
+    pub fn last_writer(&self) -> Option<&str> {
         self.1.as_deref()
     }
 }
 
-impl From<Secret> for Tolerant<Secret> {
-    fn from(secret: Secret) -> Self {
-        Self(Ok(secret), None)
+impl<K> From<K> for Tolerant<K> {
+    fn from(object: K) -> Self {
+        Self(Ok(object), None)
     }
 }
 
@@ -240,6 +240,7 @@ impl<K: Resource> Resource for Tolerant<K> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use k8s_openapi::api::core::v1::Secret;
     use kube::api::PartialObjectMeta;
 
     use super::*;

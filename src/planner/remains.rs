@@ -1,0 +1,53 @@
+//! What the operator holds of a resource: what is to be taken away when the operator is.
+
+use super::{
+    observed::{Claim, Ledger, Observed, Owner, Resource, Target},
+    words::Name,
+};
+
+/// What is left of one resource's tokens, and of the operator's traces. Nothing by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// It has a ledger of this operator.
+    pub has_ledger: bool,
+    /// The ledger is left alone: it cannot be read, or belongs elsewhere.
+    pub is_unusable: bool,
+    /// Refresh tokens in the ledger.
+    pub tokens: usize,
+    /// A call may still be answered, and bring one more.
+    pub is_waiting: bool,
+    /// The resource is there, with the operator's finalizer.
+    pub has_finalizer: bool,
+    /// The resource is not there any more.
+    pub is_gone: bool,
+    /// The Secrets that go with it.
+    pub targets: Vec<Name>,
+}
+
+impl Remains {
+    /// Nothing is left that this operator could take away.
+    pub fn is_nothing(&self) -> bool {
+        !self.has_finalizer && (!self.has_ledger || self.is_unusable)
+    }
+}
+
+/// What is left, as far as it was seen.
+pub fn remains(seen: &Observed) -> Remains {
+    let claim = seen.claim();
+    let record = seen.record();
+    let has_successor = matches!(seen.resource, Resource::Replaced);
+    let goes = |target: Option<&Target>| match target {
+        Some(Target::Ours { owner, .. }) => *owner == Owner::Me || (*owner == Owner::None && !has_successor),
+        Some(Target::Absent | Target::Foreign { .. }) | None => false,
+    };
+    let listed = record.map(|record| record.targets.as_slice()).unwrap_or_default();
+    Remains {
+        has_ledger: !matches!(seen.ledger, Ledger::Absent),
+        is_unusable: matches!(seen.ledger, Ledger::Unusable(_)),
+        tokens: record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some())),
+        is_waiting: record.is_some_and(|record| record.intent.is_some()),
+        has_finalizer: matches!(claim, Claim::Ours | Claim::Copied),
+        is_gone: seen.meta().is_none(),
+        targets: listed.iter().map(|listed| &listed.name).filter(|name| goes(seen.targets.get(*name))).cloned().collect(),
+    }
+}

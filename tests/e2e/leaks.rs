@@ -1,0 +1,76 @@
+//! Nothing secret is told, whatever a test did.
+
+use std::sync::atomic::Ordering;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
+use kube::{Api, ResourceExt, api::ListParams};
+use revoiceit_operator::api::{RevoiceitCredential, names};
+
+use crate::{
+    operator::Operator,
+    world::{CANARY, World},
+};
+
+impl World {
+    /// No secret was ever told: not in logs at the level of `trace`, events, status, metrics; no refresh token where pods mount; and what pods
+    /// mount is theirs. To be called at the end of each test, with the operators that still run.
+    pub(crate) async fn no_secret_is_told(&self, operators: &[&Operator]) -> Result<()> {
+        let truth = self.sandbox.truth();
+        let mut secrets = vec![CANARY.to_owned()];
+        let mut refresh = Vec::new();
+        for line in &truth.lines {
+            refresh.extend(line.refresh.iter().map(|token| token.token.clone()));
+            secrets.extend(line.access.iter().map(|token| token.token.clone()));
+        }
+        secrets.extend(refresh.iter().cloned());
+        let mut places = Vec::new();
+        for number in 0..self.started.load(Ordering::Relaxed) {
+            for stream in ["out", "err"] {
+                let file = self.scratch.path().join(format!("operator-{number}.{stream}"));
+                places.push((file.display().to_string(), std::fs::read_to_string(&file)?));
+            }
+        }
+        for operator in operators {
+            places.push(("/metrics".to_owned(), operator.get("/metrics").await?));
+        }
+        for namespace in self.tenants.iter().chain([&self.system]) {
+            let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+            places.push((format!("events in {namespace}"), serde_json::to_string(&events.list(&ListParams::default()).await?.items)?));
+            let resources: Api<RevoiceitCredential> = Api::namespaced(self.client.clone(), namespace);
+            let resources = resources.list(&ListParams::default()).await?.items;
+            places.push((format!("resources in {namespace}"), serde_json::to_string(&resources)?));
+        }
+        for (place, text) in &places {
+            let told = secrets.iter().find(|secret| is_told(text, secret));
+            ensure!(told.is_none(), "{place} tells a secret");
+        }
+        let mut of_tenants = Vec::new();
+        for namespace in &self.tenants {
+            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+            of_tenants.extend(secrets.list(&ListParams::default()).await?.items);
+        }
+        for secret in of_tenants {
+            let is_ours = secret.annotations().contains_key(names::RESOURCE_ANNOTATION);
+            for (key, value) in secret.data.unwrap_or_default() {
+                let text = String::from_utf8_lossy(&value.0).into_owned();
+                let told = refresh.iter().any(|token| text.contains(token.as_str()));
+                ensure!(!told, "key {key} of a Secret that pods mount holds a refresh token");
+                ensure!(!is_ours || !text.contains(CANARY), "key {key} of a target holds what only Revoiceit should be sent");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text itself, or as it stands in the data of a Secret.
+fn is_told(text: &str, secret: &str) -> bool {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    // Base64 of a part depends on where it begins: three ways, each without its ends.
+    let encoded = (0..3).map(|shift| {
+        let padded = [vec![b' '; shift], secret.as_bytes().to_vec()].concat();
+        let text = BASE64_STANDARD.encode(padded);
+        text[4..text.len() - 4].to_owned()
+    });
+    text.contains(secret) || encoded.into_iter().any(|encoded| encoded.len() > 8 && text.contains(&encoded))
+}
