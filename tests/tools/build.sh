@@ -53,7 +53,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 SECONDS=0
-# -mod=readonly is the default, said here so that no setting of the person's lets a build change go.mod. Into a folder: Go then names it after the package.
+# -mod=readonly is the default; said here, no setting of the person's lets a build change go.mod. Into a folder, where Go
+# names the program after its package.
 mkdir -- "$work/bin"
 go build -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w" -o "$work/bin/" tool 2>"$work/log" 9>&- &
 build=$!
