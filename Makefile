@@ -26,8 +26,12 @@ build: ## Builds all programs
 cluster: ## Builds Kubernetes for the tests: once, about eight minutes on two cores
 	@tests/cluster/build.sh >/dev/null
 
+.PHONY: helm
+helm: ## Builds Helm for the tests: once, some minutes
+	@tests/tools/build.sh helm >/dev/null
+
 .PHONY: test
-test: deps cluster build ## Runs all tests, those against a real Kubernetes too
+test: deps cluster helm build ## Runs all tests, those against a real Kubernetes too
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: demo
@@ -48,7 +52,7 @@ fmt: ## Formats the code
 	cd tests/cluster && gofmt -w .
 
 .PHONY: generate
-generate: cluster ## Makes the CRD, the reference and deploy/install.yaml anew from the code
+generate: cluster ## Makes the CRD, the reference, the chart's values and deploy/install.yaml anew
 	UPDATE=1 cargo test --locked --quiet --test generated
 	"$$(tests/cluster/build.sh)" kubectl kustomize deploy/kustomize >deploy/install.yaml
 

@@ -1,5 +1,6 @@
 //! End-to-end tests against a real API server.
 
+mod chart;
 mod counts;
 mod crd;
 mod credentials;
@@ -11,6 +12,7 @@ mod faults;
 mod golden;
 mod gone;
 mod hanging;
+mod helm;
 mod install;
 mod leaders;
 mod leaks;
@@ -26,6 +28,7 @@ mod panics;
 mod poison;
 mod recreated;
 mod refusals;
+mod release;
 mod resource;
 mod restart;
 mod revocations;

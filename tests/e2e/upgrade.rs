@@ -7,7 +7,10 @@ use revoiceit_harness::{
 };
 use serde_json::Value;
 
-use crate::shared::{CRD, install, namespace};
+use crate::{
+    release,
+    shared::{CRD, install, namespace},
+};
 
 /// Breaks every rule that this CRD has.
 const WRONG: &str = r#"
@@ -67,7 +70,8 @@ async fn what_an_older_crd_admitted_can_be_served_and_released() -> Result<()> {
         patch(&["-p", r#"{"metadata":{"finalizers":null}}"#]).await.context("the finalizer's removal")?;
     }
     assert_eq!(cluster.kubectl(["get", "rvc", "-n", &namespace, "-o", "name"]).await?, "");
-    Ok(())
+    // Here because no other test shares this cluster, and it takes a while to start one.
+    release::takes_over_and_keeps_the_crd(&cluster).await
 }
 
 async fn replace(cluster: &Cluster, crd: &str) -> Result<()> {

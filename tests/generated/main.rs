@@ -1,5 +1,6 @@
 //! Files that are made from the code are what the code makes. `UPDATE=1` accepts, as does `make generate`.
 
+mod chart;
 mod cli;
 mod resource;
 mod table;
@@ -26,6 +27,21 @@ fn is_current(path: &str, made: &str) {
 #[test]
 fn the_crd_is_that_of_the_types() {
     is_current("crds/revoiceitcredentials.revoiceit.com.yaml", &crd_yaml());
+}
+
+#[test]
+fn the_chart_has_the_crd_of_the_types() {
+    is_current("deploy/helm/files/crd.yaml", &crd_yaml());
+}
+
+#[test]
+fn the_values_of_the_chart_are_those_of_its_schema() {
+    is_current("deploy/helm/values.yaml", &chart::values());
+}
+
+#[test]
+fn the_readme_of_the_chart_names_each_value() {
+    is_current("deploy/helm/README.md", &chart::readme());
 }
 
 #[test]

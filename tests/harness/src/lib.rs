@@ -24,6 +24,8 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod scratch;
+mod scripts;
+pub mod tools;
 pub mod wait;
 
 /// Installs the TLS provider of this process. Without one, every HTTP client panics at its first use.
