@@ -140,9 +140,8 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledge
             return Ok(found_resource(cx, Resource::NotFound { proven: false }, uid));
         }
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, cx.now(), &cx.policy),
-        Err(kube::Error::Api(status)) if status.code == 404 && has_seen_its_end(cx, seen, ledger) => {
-            return Ok(Resource::NotFound { proven: false });
-        }
+        // Whether another has its name by now, such a page does not tell: what that one's pods may read is left alone.
+        Err(kube::Error::Api(status)) if status.code == 404 && has_seen_its_end(cx, seen, ledger) => return Ok(Resource::Replaced),
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(Error::NotServed),
         Err(error) => return Err(Error::ReadResource(error.into())),
     };

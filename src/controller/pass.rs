@@ -90,13 +90,16 @@ pub(super) async fn pass<A: Auth>(
                     if !cx.gate.is_free(lane)
                         && let Some(rest) = planner::overdue(&seen, now)
                     {
-                        finish(cx, &seen, rest).await?;
+                        // Best effort: a status that cannot be written must not keep the call out of the line.
+                        if let Err(error) = finish(cx, &seen, rest).await {
+                            tracing::warn!(error = %error.told(), "the status was not written before a call is waited for");
+                        }
                     }
                 }
                 seen = seen.without_sights();
                 permit = slot.parked(wait(cx, deadline, lane, patience)).await.map(|granted| (granted, lane));
                 if permit.is_none() {
-                    return Ok(broken_off(now));
+                    return Ok(broken_off(cx.now()));
                 }
                 Act::Look
             }

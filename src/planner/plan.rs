@@ -204,12 +204,12 @@ pub fn deadline(seen: &Observed, act: &Act, now: Timestamp) -> Timestamp {
     const RETIRING: std::time::Duration = std::time::Duration::from_secs(60 * 60);
     let v = View::new(seen, now);
     match act.leads_to() {
-        // Whoever comes back to the gate does not go to the end of the line.
+        // Whoever comes back to the gate does not go to the end of the line: these times do not move.
         Some(Lane::Revoke) if v.is_ending() => {
-            let since = seen.meta().and_then(|meta| meta.deletion_timestamp.as_ref()).map(|since| since.0);
-            since.filter(|since| *since < now).unwrap_or(now)
+            let deleted_at = seen.meta().and_then(|meta| meta.deletion_timestamp.as_ref()).map(|deleted| deleted.0);
+            deleted_at.or_else(|| wanted_since(&v, act)).filter(|since| *since < now).unwrap_or(now)
         }
-        Some(Lane::Revoke) => schedule::after(now, RETIRING),
+        Some(Lane::Revoke) => schedule::after(wanted_since(&v, act).unwrap_or(now), RETIRING),
         Some(Lane::Issue | Lane::Refresh) => match v.live() {
             Some(live) if live.expires_at > now => live.expires_at,
             _ => {
@@ -222,23 +222,37 @@ pub fn deadline(seen: &Observed, act: &Act, now: Timestamp) -> Timestamp {
     }
 }
 
+/// Since when the refresh token that this act revokes is wanted no more. Of one that has just been given up, when it was used last.
+fn wanted_since(v: &View, act: &Act) -> Option<Timestamp> {
+    let (record, Act::Revoke(Which::Revision(revision))) = (v.record?, act) else { return None };
+    let retiring = record.retiring.iter().find(|retiring| retiring.revision == *revision);
+    let used_at = retiring.map(|retiring| retiring.worked_at.unwrap_or(retiring.due));
+    let due = retiring.map(|retiring| retiring.due).filter(|_| !v.is_ending());
+    due.or(used_at).or_else(|| record.live.as_ref().filter(|live| live.revision == *revision).map(|live| live.sent_at))
+}
+
 /// When there may be something else to do than the call that a pass waits for.
 pub fn next_wake(seen: &Observed, now: Timestamp) -> Option<Timestamp> {
     wakes(&View::new(seen, now)).filter(|wake| *wake > now).min()
 }
 
-/// What is to be said before a pass waits for a call: that the token which the status calls valid has expired.
+/// What is to be said before a pass waits for a call: that the token which the status calls valid has expired, or is taken away.
 pub fn overdue(seen: &Observed, now: Timestamp) -> Option<Rest> {
     let v = View::new(seen, now);
-    let status = v.wanted().filter(|_| !v.is_ending())?.status.as_ref()?;
+    let status = match &seen.resource {
+        Resource::Wanted(resource) => resource.status.as_ref()?,
+        Resource::Leaving(leaving) => &leaving.status,
+        Resource::Unreadable(_) | Resource::NotFound { .. } | Resource::Replaced | Resource::Released => return None,
+    };
     let says_ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    if !says_ready || v.live().is_none_or(|live| live.expires_at > now) {
+    let is_over = v.is_ending() || v.live().is_some_and(|live| live.expires_at <= now);
+    if !says_ready || !is_over {
         return None;
     }
     // A retry is about to be made: what the last one met with is still what is wrong.
-    let failed = v.record.and_then(|record| record.failed_refresh.as_ref().map(|failed| status::failure_reason(failed.class, false)));
-    let reason = match wanted::reason(&v) {
-        Reason::Issuing => failed.unwrap_or(Reason::Issuing),
+    let failed = || v.record.and_then(|record| record.failed_refresh.as_ref().map(|failed| status::failure_reason(failed.class, false)));
+    let reason = match if v.is_ending() { Reason::Revoking } else { wanted::reason(&v) } {
+        Reason::Issuing => failed().unwrap_or(Reason::Issuing),
         other => other,
     };
     match rest(&v, reason) {

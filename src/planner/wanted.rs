@@ -163,6 +163,11 @@ fn issue(v: &View) -> Option<Plan> {
     if issue_obstacle(v).is_some() || v.my_unsent_intent().is_some_and(|intent| intent.call != IntentCall::Issue) {
         return None;
     }
+    // Its endpoint may answer when that of issues hangs, and then the token would expire that could have been refreshed.
+    let is_somebodys_wish = matches!(cause, Cause::CredentialsChanged | Cause::RotationRequested);
+    if is_somebodys_wish && v.my_unsent_intent().is_none() && is_refresh_due(v) && refresh_obstacle(v).is_none() {
+        return None;
+    }
     let name = v.target_name()?;
     let pair = match &v.seen.source {
         Source::Found { pair, .. } => pair,

@@ -17,7 +17,7 @@ use revoiceit_operator::{
     },
 };
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{clock, link, revoiceit::Revoiceit, server::Server};
 
@@ -26,7 +26,8 @@ pub(crate) const SYSTEM: &str = "revoiceit-system";
 
 /// A process that runs. Dropping it kills it.
 pub(crate) struct Replica {
-    tasks: JoinSet<()>,
+    _tasks: JoinSet<()>,
+    serving: AbortOnDropHandle<()>,
     stop: CancellationToken,
 }
 
@@ -97,11 +98,11 @@ impl Replica {
         });
         let pulse = liveness.register("queue", Duration::from_secs(30));
         let until = stop.clone();
-        tasks.spawn(async move {
+        let serving = AbortOnDropHandle::new(tokio::spawn(async move {
             controller::serve(cx, wakes, leadership, both, 16, pulse, until.clone()).await;
             until.cancel();
-        });
-        Self { tasks, stop }
+        }));
+        Self { _tasks: tasks, serving, stop }
     }
 
     /// SIGTERM: no new pass, and the process ends when those that are under way have.
@@ -115,7 +116,7 @@ impl Replica {
     }
 
     /// Ends when the passes that are under way have ended.
-    pub(crate) async fn ended(mut self) {
-        let _ = tokio::time::timeout(Duration::from_secs(60), self.tasks.join_next()).await;
+    pub(crate) async fn ended(self) {
+        let _ = tokio::time::timeout(Duration::from_secs(60), self.serving).await;
     }
 }

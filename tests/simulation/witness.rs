@@ -56,14 +56,14 @@ impl Witness {
         if let Some(before) = before
             && of(before).is_none()
         {
-            self.violate(format!("{} of somebody else was changed", change.key.2));
+            self.violate(&format!("{} of somebody else was changed", change.key.2));
         }
         if change.word == "DELETED" {
             self.delivered.remove(&change.key);
             return;
         }
         let (Some(name), Some(token)) = (of(&change.object), value(&change.object, "accessToken")) else {
-            self.violate(format!("{} holds no token", change.key.2));
+            self.violate(&format!("{} holds no token", change.key.2));
             return;
         };
         let token = number(&token).expect("a token");
@@ -74,13 +74,13 @@ impl Witness {
             (access.client.clone(), revoiceit.refresh[access.refresh].is_revoked)
         };
         if whose != client {
-            self.violate(format!("{name} got a token of {whose}"));
+            self.violate(&format!("{name} got a token of {whose}"));
         }
         if is_revoked {
-            self.violate(format!("{name} got a token whose line is revoked"));
+            self.violate(&format!("{name} got a token whose line is revoked"));
         }
         if self.delivered.get(&change.key).is_some_and(|last| *last > token) {
-            self.violate(format!("{name} got an older token than it had"));
+            self.violate(&format!("{name} got an older token than it had"));
         }
         self.delivered.insert(change.key.clone(), token);
     }
@@ -92,7 +92,7 @@ impl Witness {
         *self.suspects.entry(client).or_default() += lost(&now).saturating_sub(before);
     }
 
-    pub(crate) fn violate(&mut self, what: String) {
+    pub(crate) fn violate(&mut self, what: &str) {
         self.violations.push(format!("{}: {what}", clock::truth()));
     }
 

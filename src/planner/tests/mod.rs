@@ -13,6 +13,7 @@ mod intents;
 mod leaving;
 mod life;
 mod limits;
+mod line;
 mod messages;
 mod outcomes;
 mod properties;

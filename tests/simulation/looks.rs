@@ -1,0 +1,136 @@
+//! What pods see, and what must be in the end.
+
+use jiff::SignedDuration;
+use revoiceit_operator::api::names;
+use serde_json::Value;
+
+use crate::{
+    clock,
+    history::{History, NAMESPACE, key},
+    objects::Key,
+    revoiceit,
+    witness::{client_of, record, value},
+};
+
+/// However long something was away, when it has been back for so long everything has been tried again: the longest pause is five minutes.
+pub(crate) const LONG: SignedDuration = SignedDuration::from_mins(6);
+/// A token is refreshed a quarter of an hour before its end, a wrong clock and a pause less.
+const IN_TIME: SignedDuration = SignedDuration::from_mins(4);
+
+impl History {
+    /// As a pod does that reads its token.
+    pub(crate) fn look(&mut self) {
+        let now = clock::truth();
+        let mut complaints = Vec::new();
+        for wanted in self.wanted.iter().filter(|wanted| wanted.exists && !wanted.suspended) {
+            self.report.looks += 1;
+            let inner = self.server.lock();
+            let token = inner.objects.of.get(&key("secrets", &wanted.target)).and_then(|target| value(target, "accessToken"));
+            let revoiceit = self.revoiceit.lock();
+            let expires_at = token.as_deref().and_then(|token| revoiceit.access(token)).map(|access| access.expires_at);
+            // A token may be missing only for as long as it takes to obtain or restore it, an expired one be there only if there was no time.
+            let is_settled = now.duration_since(wanted.edited_at) >= LONG;
+            let was_possible = match expires_at {
+                Some(expires_at) if expires_at <= now => self.long_well_at >= expires_at.max(wanted.edited_at + LONG) - IN_TIME,
+                _ => self.long_well_at >= now,
+            };
+            let is_excused = !is_settled || !was_possible;
+            self.report.judged += u64::from(!is_excused);
+            match expires_at {
+                Some(expires_at) if expires_at > now => continue,
+                Some(_) => self.report.expired += 1,
+                None => self.report.absent += 1,
+            }
+            if !is_excused {
+                let found = expires_at.map_or_else(|| "no token".to_owned(), |expires_at| format!("a token that expired at {expires_at}"));
+                complaints.push(format!("{} found {found}, well since {}", wanted.name, self.well_since));
+            }
+        }
+        self.complain(&complaints);
+    }
+
+    /// Nothing is wrong any more: every resource has its token, and nothing is written but for refreshes.
+    pub(crate) async fn check_rest(&mut self) {
+        self.check_tokens();
+        let now = clock::truth();
+        let mut complaints = Vec::new();
+        for wanted in &self.wanted {
+            let inner = self.server.lock();
+            let Some(resource) = inner.objects.of.get(&key("revoiceitcredentials", &wanted.name)) else {
+                complaints.push(format!("{} could not be created again", wanted.name));
+                continue;
+            };
+            let token = inner.objects.of.get(&key("secrets", &wanted.target)).and_then(|target| value(target, "accessToken"));
+            let expires_at = token.as_deref().and_then(|token| self.revoiceit.lock().access(token).map(|access| access.expires_at));
+            if expires_at.is_none_or(|expires_at| expires_at <= now) {
+                complaints.push(format!("{} has no valid token: {}", wanted.name, resource["status"]));
+            } else if resource["status"]["conditions"][0]["reason"] != "TokenReady" {
+                complaints.push(format!("{} is not ready: {}", wanted.name, resource["status"]["conditions"]));
+            }
+            let ours = |object: &&Value| object["metadata"]["annotations"][names::RESOURCE_ANNOTATION] == wanted.name.as_str();
+            let targets = inner.objects.list("secrets", Some(NAMESPACE)).filter(ours).count();
+            if targets != 1 {
+                complaints.push(format!("{} has {targets} targets", wanted.name));
+            }
+        }
+        self.complain(&complaints);
+    }
+
+    /// Every token that is live is in a ledger, or counted as lost.
+    pub(crate) fn check_tokens(&mut self) {
+        let mut complaints = Vec::new();
+        {
+            let inner = self.server.lock();
+            let revoiceit = self.revoiceit.lock();
+            let ledgers = inner.objects.list("secrets", Some(crate::replica::SYSTEM)).filter_map(record);
+            let known: Vec<String> = ledgers.flat_map(|record| refresh_tokens(&record)).collect();
+            for wanted in &self.wanted {
+                let client = client_of(&wanted.name);
+                let is_forgotten = |(number, token): &(usize, &revoiceit::Refresh)| {
+                    token.client == client && token.is_live && !known.contains(&format!("r-{number}"))
+                };
+                let forgotten = revoiceit.refresh.iter().enumerate().filter(is_forgotten).count() as u64;
+                let counted = inner.witness.suspects.get(&client).copied().unwrap_or(0);
+                if forgotten > counted {
+                    complaints.push(format!("{} has {forgotten} forgotten tokens, and {counted} counted as lost", wanted.name));
+                }
+                let lost = u64::from(revoiceit.lost.get(&client).copied().unwrap_or(0));
+                if !self.kind.faults && counted > lost {
+                    complaints.push(format!("{} has {counted} tokens counted as lost, and {lost} that were", wanted.name));
+                }
+                let issues = revoiceit.issues.get(&client).copied().unwrap_or(0);
+                let is_quiet = !self.kind.faults && self.kind.storms == 0;
+                if is_quiet && issues != wanted.causes {
+                    complaints.push(format!("{} has {issues} lines of tokens for {} causes", wanted.name, wanted.causes));
+                }
+            }
+        }
+        self.complain(&complaints);
+    }
+
+    pub(crate) fn delete_all(&mut self) {
+        (0..self.wanted.len()).for_each(|number| self.delete(number));
+    }
+
+    /// Nothing is left of what was deleted.
+    pub(crate) fn check_end(&mut self) {
+        self.check_tokens();
+        let left: Vec<String> = {
+            let inner = self.server.lock();
+            let is_ours = |key: &&Key| key.0 == "revoiceitcredentials" || (key.0 == "secrets" && !key.2.starts_with("credentials-"));
+            inner.objects.of.keys().filter(is_ours).map(|key| format!("{}/{} is left", key.0, key.2)).collect()
+        };
+        self.complain(&left);
+    }
+
+    pub(crate) fn complain(&self, complaints: &[String]) {
+        let mut inner = self.server.lock();
+        complaints.iter().for_each(|complaint| inner.witness.violate(complaint));
+    }
+}
+
+fn refresh_tokens(record: &Value) -> Vec<String> {
+    let retiring = record["retiring"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let lines = retiring.iter().chain([&record["live"]]);
+    lines.filter_map(|line| line["refresh"].as_str().map(str::to_owned)).collect()
+}
