@@ -1,6 +1,7 @@
 //! End-to-end tests against a real API server.
 
 mod counts;
+mod crashes;
 mod crd;
 mod credentials;
 mod deletion;
@@ -25,6 +26,7 @@ mod restart;
 mod revocations;
 mod seen;
 mod shared;
+mod stage;
 mod startup;
 mod targets;
 mod upgrade;
