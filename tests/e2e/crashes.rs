@@ -9,7 +9,7 @@ use revoiceit_sandbox::{LineState, Rotation};
 use serde_json::json;
 
 use crate::{
-    stage::{Kind, Stage},
+    stage::{Kind, Stage, kill_at_each_request},
     world::CANARY,
 };
 
@@ -50,20 +50,22 @@ impl Kind for First {
 
 #[tokio::test]
 async fn at_each_request_for_a_first_token() -> Result<()> {
-    let acts = Stage::new(|_| {}).await?.kill_at_each_request(&First).await?;
+    let acts = kill_at_each_request(First, |_| {}).await?;
     assert_eq!(acts, ["try", "ledger", "resource", "issue", "ledger", "target", "status"]);
     Ok(())
 }
 
-/// Of a Revoiceit whose refresh tokens stay.
-struct Refresh;
+/// Of a Revoiceit whose refresh tokens stay, or of one that is known to answer with another one, upon which the old one ends.
+struct Refresh {
+    rotates: bool,
+}
 
 impl Kind for Refresh {
     const CALLS: (usize, usize) = (1, 1);
 
     async fn prepare(&self, stage: &Stage, name: &str) -> Result<()> {
         supplied(stage, name).await?;
-        stage.age(name).await
+        stage.age(name, self.rotates).await
     }
 
     async fn cause(&self, stage: &Stage, name: &str) -> Result<()> {
@@ -77,37 +79,14 @@ impl Kind for Refresh {
 
 #[tokio::test]
 async fn at_each_request_for_a_refresh() -> Result<()> {
-    let acts = Stage::new(|_| {}).await?.kill_at_each_request(&Refresh).await?;
+    let acts = kill_at_each_request(Refresh { rotates: false }, |_| {}).await?;
     assert_eq!(acts, ["refresh", "ledger", "target", "status"]);
     Ok(())
 }
 
-/// Of a Revoiceit that is known to answer a refresh with another refresh token, upon which the old one ends.
-struct RotatingRefresh;
-
-impl Kind for RotatingRefresh {
-    const CALLS: (usize, usize) = (1, 2);
-
-    async fn prepare(&self, stage: &Stage, name: &str) -> Result<()> {
-        supplied(stage, name).await?;
-        stage.age(name).await?;
-        stage.touch(name).await?;
-        until(stage, name, 2).await?;
-        stage.age(name).await
-    }
-
-    async fn cause(&self, stage: &Stage, name: &str) -> Result<()> {
-        stage.touch(name).await
-    }
-
-    async fn is_done(&self, stage: &Stage, name: &str) -> Result<()> {
-        has_revision(stage, name, 3).await
-    }
-}
-
 #[tokio::test]
 async fn at_each_request_for_a_refresh_that_rotates() -> Result<()> {
-    let acts = Stage::new(|switches| switches.rotation = Rotation::OldDies).await?.kill_at_each_request(&RotatingRefresh).await?;
+    let acts = kill_at_each_request(Refresh { rotates: true }, |switches| switches.rotation = Rotation::OldDies).await?;
     assert_eq!(acts, ["ledger", "refresh", "ledger", "target", "ledger", "status", "revoke", "ledger", "status"]);
     Ok(())
 }
@@ -142,7 +121,7 @@ impl Kind for OtherCredentials {
 
 #[tokio::test]
 async fn at_each_request_for_other_credentials() -> Result<()> {
-    let acts = Stage::new(|_| {}).await?.kill_at_each_request(&OtherCredentials).await?;
+    let acts = kill_at_each_request(OtherCredentials, |_| {}).await?;
     assert_eq!(acts, ["try", "ledger", "issue", "ledger", "target", "ledger", "status", "revoke", "ledger", "status"]);
     Ok(())
 }
@@ -170,7 +149,7 @@ impl Kind for Rename {
 
 #[tokio::test]
 async fn at_each_request_for_another_name_of_the_target() -> Result<()> {
-    let acts = Stage::new(|_| {}).await?.kill_at_each_request(&Rename).await?;
+    let acts = kill_at_each_request(Rename, |_| {}).await?;
     assert_eq!(acts, ["ledger", "target", "delete target", "ledger", "status", "ledger"]);
     Ok(())
 }
@@ -204,14 +183,14 @@ impl Kind for Repair {
 
 #[tokio::test]
 async fn at_each_request_for_the_repair_of_an_edited_target() -> Result<()> {
-    let acts = Stage::new(|_| {}).await?.kill_at_each_request(&Repair { deleted: false }).await?;
+    let acts = kill_at_each_request(Repair { deleted: false }, |_| {}).await?;
     assert_eq!(acts, ["target"]);
     Ok(())
 }
 
 #[tokio::test]
 async fn at_each_request_for_the_repair_of_a_deleted_target() -> Result<()> {
-    let acts = Stage::new(|_| {}).await?.kill_at_each_request(&Repair { deleted: true }).await?;
+    let acts = kill_at_each_request(Repair { deleted: true }, |_| {}).await?;
     assert_eq!(acts, ["target"]);
     Ok(())
 }
@@ -251,7 +230,7 @@ impl Kind for Deletion {
 
 #[tokio::test]
 async fn at_each_request_for_a_deletion() -> Result<()> {
-    let acts = Stage::new(|_| {}).await?.kill_at_each_request(&Deletion).await?;
+    let acts = kill_at_each_request(Deletion, |_| {}).await?;
     assert_eq!(acts, ["delete target", "revoke", "ledger", "status", "revoke", "ledger", "resource", "delete ledger"]);
     Ok(())
 }
@@ -281,7 +260,7 @@ impl Kind for Gone {
 
 #[tokio::test]
 async fn at_each_request_for_a_resource_that_is_gone() -> Result<()> {
-    let acts = Stage::new(|_| {}).await?.kill_at_each_request(&Gone).await?;
+    let acts = kill_at_each_request(Gone, |_| {}).await?;
     assert_eq!(acts, ["revoke", "ledger", "revoke", "ledger", "delete ledger"]);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! A world whose operator is killed at each request of a pass in turn, and replaced by another.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -34,7 +35,17 @@ pub(crate) trait Kind {
     const CALLS: (usize, usize);
 }
 
-/// When the operator is killed.
+/// Kills an operator at each request of a pass of this kind, each time with another resource. Returns what the pass writes and calls, in order.
+pub(crate) async fn kill_at_each_request<K: Kind>(kind: K, switch: fn(&mut Switches)) -> Result<Vec<&'static str>> {
+    // Much of it is waiting, so there are two of them.
+    let every_other = async |first| Stage::new(switch).await?.kill_at_every_other(&kind, first).await;
+    let (mut acts, others) = tokio::try_join!(every_other(0), every_other(1))?;
+    acts.extend(others);
+    Ok(acts.into_values().collect())
+}
+
+/// When the operator is killed. To everybody else, after a write is before the request that follows it; only of a call it is seen whether its
+/// answer went out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     /// Before the request arrives. It arrives when another operator has done the work.
@@ -82,13 +93,13 @@ impl Stage {
         self.operator.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Kills an operator before, and after, each request of a pass of this kind. Returns what the pass writes and calls, in order.
-    pub(crate) async fn kill_at_each_request<K: Kind>(&self, kind: &K) -> Result<Vec<&'static str>> {
-        let mut acts = Vec::new();
-        for number in 0.. {
+    /// Every other request of a pass of this kind, with what it writes or calls.
+    async fn kill_at_every_other<K: Kind>(&self, kind: &K, first: usize) -> Result<BTreeMap<usize, &'static str>> {
+        let mut acts = BTreeMap::new();
+        for number in (first..).step_by(2) {
             let Some(request) = self.kill_at(kind, number, Side::Before).await? else { break };
-            if let Some(act) = act(&request) {
-                acts.push(act);
+            acts.extend(act(&request).map(|act| (number, act)));
+            if request.contains(" /auth/") {
                 self.kill_at(kind, number, Side::After).await?;
             }
         }
@@ -233,11 +244,12 @@ impl Stage {
         Ok(record)
     }
 
-    /// Makes the resource ten minutes older than its refresh is due, as far as the ledger knows.
-    pub(crate) async fn age(&self, name: &str) -> Result<()> {
+    /// Makes the token so old, as far as the ledger knows, that its refresh is due, and tells it whether refreshes were seen to rotate.
+    pub(crate) async fn age(&self, name: &str, rotates: bool) -> Result<()> {
         const MINUTE: Duration = Duration::from_secs(60);
         let mut record = self.record(name).await?.context("it has no ledger")?;
         let now = Timestamp::now();
+        record["rotates"] = json!(rotates);
         record["live"]["sentAt"] = json!(now - 55 * MINUTE);
         record["live"]["expiresAt"] = json!(now + 5 * MINUTE);
         let patch = json!({ "data": { names::LEDGER_KEY: ByteString(record.to_string().into_bytes()) } });
