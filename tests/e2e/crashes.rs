@@ -30,16 +30,26 @@ async fn has_revision(stage: &Stage, name: &str, revision: i64) -> Result<()> {
     Ok(())
 }
 
-struct First;
+/// Of a new resource, or of one that was suspended from its first day.
+pub(crate) struct First {
+    pub(crate) is_there: bool,
+}
 
 impl Kind for First {
     const CALLS: (usize, usize) = (1, 0);
 
-    async fn prepare(&self, _: &Stage, _: &str) -> Result<()> {
+    async fn prepare(&self, stage: &Stage, name: &str) -> Result<()> {
+        if self.is_there {
+            stage.world.own(name, json!({ "suspend": true, "revocation": { "grace": "0s" } })).await?;
+            stage.world.reason(name, "Suspended").await?;
+        }
         Ok(())
     }
 
     async fn cause(&self, stage: &Stage, name: &str) -> Result<()> {
+        if self.is_there {
+            return stage.world.patch(name, &json!({ "spec": { "suspend": false } })).await.map(drop);
+        }
         stage.world.own(name, json!({ "revocation": { "grace": "0s" } })).await
     }
 
@@ -50,14 +60,14 @@ impl Kind for First {
 
 #[tokio::test]
 async fn at_each_request_for_a_first_token() -> Result<()> {
-    let acts = kill_at_each_request(First, |_| {}).await?;
+    let acts = kill_at_each_request(First { is_there: false }, |_| {}).await?;
     assert_eq!(acts, ["try", "ledger", "resource", "issue", "ledger", "target", "status"]);
     Ok(())
 }
 
 /// Of a Revoiceit whose refresh tokens stay, or of one that is known to answer with another one, upon which the old one ends.
-struct Refresh {
-    rotates: bool,
+pub(crate) struct Refresh {
+    pub(crate) rotates: bool,
 }
 
 impl Kind for Refresh {
@@ -92,7 +102,7 @@ async fn at_each_request_for_a_refresh_that_rotates() -> Result<()> {
 }
 
 /// Another pair in the credentials: another line, after which the old one is revoked.
-struct OtherCredentials;
+pub(crate) struct OtherCredentials;
 
 impl Kind for OtherCredentials {
     const CALLS: (usize, usize) = (2, 0);
@@ -126,7 +136,7 @@ async fn at_each_request_for_other_credentials() -> Result<()> {
     Ok(())
 }
 
-struct Rename;
+pub(crate) struct Rename;
 
 impl Kind for Rename {
     const CALLS: (usize, usize) = (1, 0);
@@ -209,7 +219,7 @@ async fn with_two_lines(stage: &Stage, name: &str) -> Result<()> {
     .await
 }
 
-struct Deletion;
+pub(crate) struct Deletion;
 
 impl Kind for Deletion {
     const CALLS: (usize, usize) = (2, 0);

@@ -17,6 +17,7 @@ mod life;
 mod lines;
 mod manifests;
 mod names;
+mod network;
 mod outcomes;
 mod poison;
 mod recreated;

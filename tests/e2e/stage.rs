@@ -44,6 +44,9 @@ pub(crate) async fn kill_at_each_request<K: Kind>(kind: K, switch: fn(&mut Switc
     Ok(acts.into_values().collect())
 }
 
+/// What was seen may be what the operator is about to be told, and may answer with a look or two.
+const SETTLED: Duration = Duration::from_millis(300);
+
 /// When the operator is killed. To everybody else, after a write is before the request that follows it; only of a call it is seen whether its
 /// answer went out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ enum Side {
 /// One world, and the one operator in it.
 pub(crate) struct Stage {
     pub(crate) world: World,
-    proxy: Proxy,
+    pub(crate) proxy: Proxy,
     kubeconfig: PathBuf,
     policy: String,
     operator: Mutex<Option<Operator>>,
@@ -108,7 +111,7 @@ impl Stage {
     }
 
     /// Nothing was told that should not have been, and nobody was told of a loss at the end of a ledger.
-    async fn end(&self) -> Result<()> {
+    pub(crate) async fn end(&self) -> Result<()> {
         let operator = self.operator.lock().unwrap_or_else(PoisonError::into_inner).take().context("no operator runs")?;
         self.world.no_secret_is_told(&[&operator]).await
     }
@@ -150,8 +153,7 @@ impl Stage {
         eventually("the pass to come to the request or to its end", GENEROUS, async || {
             if self.proxy.held(stop) == 0 {
                 kind.is_done(self, name).await?;
-                // What was seen may be what the operator is about to be told.
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                tokio::time::sleep(SETTLED).await;
             }
             anyhow::Ok(self.proxy.held(stop) > 0)
         })
@@ -194,19 +196,48 @@ impl Stage {
         self.world.client_of(&format!("{name}-successor"))
     }
 
-    /// Requests about this resource: GETs, writes and calls. Not the lease, events, lists and watches, nor what is about the resources
-    /// that are there already, all at rest.
-    async fn requests_about(&self, name: &str) -> Result<impl Fn(&str, &str) -> bool + Send + Sync + use<>> {
-        let own = self.ledger(name).await?.map(|ledger| ledger.name_any());
-        let mut others = self.world.ledgers().await?;
-        others.retain(|ledger| Some(ledger) != own.as_ref());
-        let name = name.to_owned();
-        Ok(move |method: &str, path: &str| {
-            let path = path.split('?').next().unwrap_or_default();
-            let is_own = |part: &str| part.starts_with(&name) || (part.starts_with("rvc-") && !others.iter().any(|other| other == part));
-            let is_create = method == "POST" && path.ends_with("/secrets");
-            !path.contains("/events") && (path.starts_with("/auth/") || is_create || path.split('/').any(is_own))
+    /// Requests about this resource: GETs, writes and calls. Not the lease, events, lists and watches. Of calls only an issue tells whose it is,
+    /// and of a resource that is not there yet the ledger is any new one: nothing like it may be done for another one meanwhile.
+    async fn requests_about(&self, name: &str) -> Result<impl Fn(&str, &str, &[u8]) -> bool + Send + Sync + use<>> {
+        let there = self.world.resources().get_opt(name).await?.and_then(|resource| resource.uid()).map(|uid| names::ledger_name(&uid));
+        let own = there.or(self.ledger(name).await?.map(|ledger| ledger.name_any()));
+        let others = self.world.ledgers().await?;
+        let (name, of) = (name.to_owned(), format!("{}/{name}\"", self.world.tenant));
+        Ok(move |method: &str, path: &str, body: &[u8]| {
+            let (path, body) = (path.split('?').next().unwrap_or_default(), String::from_utf8_lossy(body));
+            let is_ledger =
+                |part: &str| part.starts_with("rvc-") && own.as_ref().map_or(!others.iter().any(|it| it == part), |own| own == part);
+            let is_own = |part: &str| part.starts_with(&name) || is_ledger(part);
+            let tells = || body.contains(&of) || body.contains(&format!("\"{name}-"));
+            match path {
+                "/auth/token" => tells(),
+                _ if path.starts_with("/auth/") => true,
+                _ if method == "POST" && path.ends_with("/secrets") => tells(),
+                _ => !path.contains("/events") && path.split('/').any(is_own),
+            }
         })
+    }
+
+    /// How many requests a pass of this kind sends to the API server when nothing goes wrong.
+    pub(crate) async fn requests<K: Kind>(&self, kind: &K) -> Result<usize> {
+        let undisturbed = self.fault_at(kind, "undisturbed", usize::MAX, Fault::reset()).await?;
+        Ok(self.proxy.fitted(undisturbed).len())
+    }
+
+    /// A fault meets one request of a pass: all comes to what it should be, nothing is asked of Revoiceit twice, and nothing is taken for lost.
+    pub(crate) async fn fault_at<K: Kind>(&self, kind: &K, name: &str, number: usize, fault: Fault) -> Result<FaultId> {
+        kind.prepare(self, name).await?;
+        let is_about_it = self.requests_about(name).await?;
+        let which = move |method: &str, path: &str, body: &[u8]| !path.starts_with("/auth/") && is_about_it(method, path, body);
+        let fault = self.proxy.inject(fault.which(which).after(number).times(1));
+        kind.cause(self, name).await?;
+        eventually("all to be as it should be", GENEROUS, async || kind.is_done(self, name).await).await?;
+        tokio::time::sleep(SETTLED).await;
+        self.converges(kind, name, false).await?;
+        let refreshes = self.done(name, Effect::Refreshed) + self.done(name, Effect::Rotated);
+        ensure!(refreshes == K::CALLS.1, "{refreshes} refreshes");
+        self.proxy.lift(fault);
+        Ok(fault)
     }
 
     /// The ledger of a resource that is or was there, if there is one.
@@ -267,7 +298,7 @@ impl Stage {
     /// Nothing is left of it, and none of its tokens lives.
     pub(crate) async fn is_gone(&self, name: &str) -> Result<()> {
         ensure!(self.world.resources().get_opt(name).await?.is_none(), "it is there");
-        ensure!(self.world.ledgers().await?.is_empty(), "a ledger is there");
+        ensure!(self.ledger(name).await?.is_none(), "its ledger is there");
         ensure!(self.world.secrets().get_opt(&format!("{name}-token")).await?.is_none(), "the target is there");
         let truth = self.world.sandbox.truth();
         let live = truth.lines.iter().filter(|line| self.is_client_of(&line.client, name)).flat_map(|line| &line.refresh);

@@ -164,7 +164,7 @@ impl Shared {
         // Whole, before anybody is told that it came: its sender may be killed by then.
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, body.collect().await?.to_bytes());
-        let reply = match self.strike(&method, &uri) {
+        let reply = match self.strike(&method, &uri, request.body()) {
             Some((_, Kind::Answer { code, headers, body })) => {
                 let mut answer = Response::builder().status(code);
                 for (name, value) in headers {
@@ -228,7 +228,7 @@ impl Shared {
                     chunk = reply.chunk() => chunk,
                     () = sender.closed() => return,
                 };
-                while let Some((id, Kind::Silence)) = self.strike_if(&method, &uri, |kind| matches!(kind, Kind::Silence)) {
+                while let Some((id, Kind::Silence)) = self.strike_if(&method, &uri, &[], |kind| matches!(kind, Kind::Silence)) {
                     self.lifted(id).await;
                 }
                 let Some(chunk) = chunk.transpose() else { return };
@@ -240,16 +240,16 @@ impl Shared {
         Streamed(receiver)
     }
 
-    fn strike(&self, method: &Method, uri: &Uri) -> Option<(usize, Kind)> {
-        self.strike_if(method, uri, |kind| !matches!(kind, Kind::Silence))
+    fn strike(&self, method: &Method, uri: &Uri, body: &[u8]) -> Option<(usize, Kind)> {
+        self.strike_if(method, uri, body, |kind| !matches!(kind, Kind::Silence))
     }
 
-    fn strike_if(&self, method: &Method, uri: &Uri, is_meant: impl Fn(&Kind) -> bool) -> Option<(usize, Kind)> {
+    fn strike_if(&self, method: &Method, uri: &Uri, body: &[u8], is_meant: impl Fn(&Kind) -> bool) -> Option<(usize, Kind)> {
         let mut struck = None;
         // Nobody waits for a count.
         self.faults.send_if_modified(|faults| {
             let mut meant = faults.iter_mut().enumerate().filter(|(_, injected)| is_meant(&injected.fault.kind));
-            let found = meant.find_map(|(id, injected)| injected.strikes(method, uri).then_some((id, injected)));
+            let found = meant.find_map(|(id, injected)| injected.strikes(method, uri, body).then_some((id, injected)));
             struck = found.map(|(id, injected)| (id, injected.fault.kind.clone()));
             false
         });

@@ -16,8 +16,8 @@ pub struct Fault {
     times: Option<usize>,
 }
 
-/// Whether a request, of this method and with this path and query, is meant.
-type Which = dyn Fn(&str, &str) -> bool + Send + Sync;
+/// Whether a request is meant, of this method, with this path and query, and this body.
+type Which = dyn Fn(&str, &str, &[u8]) -> bool + Send + Sync;
 
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
@@ -108,9 +108,9 @@ impl Fault {
         self
     }
 
-    /// Only requests that this says yes to, from method, path and query.
+    /// Only requests that this says yes to, from method, path with query, and body.
     #[must_use]
-    pub fn which(self, which: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
+    pub fn which(self, which: impl Fn(&str, &str, &[u8]) -> bool + Send + Sync + 'static) -> Self {
         Self { which: Some(Arc::new(which)), ..self }
     }
 
@@ -126,11 +126,11 @@ impl Fault {
         Self { times: Some(times), ..self }
     }
 
-    fn fits(&self, method: &Method, uri: &Uri) -> bool {
+    fn fits(&self, method: &Method, uri: &Uri, body: &[u8]) -> bool {
         let path = uri.path_and_query().map_or("", |path| path.as_str());
         self.method.as_ref().is_none_or(|own| own == method)
             && self.paths.iter().all(|part| path.contains(part))
-            && self.which.as_ref().is_none_or(|which| which(method.as_str(), path))
+            && self.which.as_ref().is_none_or(|which| which(method.as_str(), path, body))
     }
 }
 
@@ -152,8 +152,8 @@ impl Injected {
     }
 
     /// Takes note of a request, and says whether it is struck.
-    pub(super) fn strikes(&mut self, method: &Method, uri: &Uri) -> bool {
-        if self.is_lifted || !self.fault.fits(method, uri) {
+    pub(super) fn strikes(&mut self, method: &Method, uri: &Uri, body: &[u8]) -> bool {
+        if self.is_lifted || !self.fault.fits(method, uri, body) {
             return false;
         }
         self.fitted.push(format!("{method} {uri}"));

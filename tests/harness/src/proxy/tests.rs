@@ -80,7 +80,7 @@ async fn a_detained_request_is_served_although_its_sender_has_gone_and_a_held_on
 #[tokio::test]
 async fn only_the_request_of_a_number_is_struck_and_its_answer_waits_when_it_was_served() -> Result<()> {
     let (proxy, server, served) = chain().await?;
-    let id = proxy.inject(Fault::hold_reply().which(|method, path| method == "GET" && path != "/b").after(1).times(1));
+    let id = proxy.inject(Fault::hold_reply().which(|method, path, _| method == "GET" && path != "/b").after(1).times(1));
     for path in ["/a", "/b"] {
         assert_eq!(client().get(format!("{}{path}", proxy.url())).send().await?.status(), 201);
     }
