@@ -7,6 +7,7 @@ mod credentials;
 mod deletion;
 mod depth;
 mod faults;
+mod frozen;
 mod golden;
 mod gone;
 mod hanging;

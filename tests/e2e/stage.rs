@@ -38,7 +38,11 @@ pub(crate) trait Kind {
 /// Kills an operator at each request of a pass of this kind, each time with another resource. Returns what the pass writes and calls, in order.
 pub(crate) async fn kill_at_each_request<K: Kind>(kind: K, switch: fn(&mut Switches)) -> Result<Vec<&'static str>> {
     // Much of it is waiting, so there are two of them.
-    let every_other = async |first| Stage::new(switch).await?.kill_at_every_other(&kind, first).await;
+    let every_other = async |first| {
+        let stage = Stage::new(switch).await?;
+        let acts = stage.kill_at_every_other(&kind, first).await?;
+        stage.end().await.map(|()| acts)
+    };
     let (mut acts, others) = tokio::try_join!(every_other(0), every_other(1))?;
     acts.extend(others);
     Ok(acts.into_values().collect())
@@ -75,7 +79,7 @@ impl Stage {
         let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, names::OPERATOR, &proxy.url()).await?;
         let policy = world.policy(&json!({
             "intent": 1500, "linger": 500, "minGrace": 300, "retryMin": 200, "retryMax": 1000, "revokeRetryMax": 500,
-            "absence": 300, "sweep": 500,
+            "absence": 300, "sweep": 500, "minLifetime": 1000,
         }))?;
         let stage = Self { world, proxy, kubeconfig, policy, operator: Mutex::default() };
         stage.start().await?;
@@ -106,12 +110,11 @@ impl Stage {
                 self.kill_at(kind, number, Side::After).await?;
             }
         }
-        self.end().await?;
         Ok(acts)
     }
 
-    /// Nothing was told that should not have been, and nobody was told of a loss at the end of a ledger.
-    pub(crate) async fn end(&self) -> Result<()> {
+    /// Nothing was told that should not have been.
+    pub(crate) async fn end(self) -> Result<()> {
         let operator = self.operator.lock().unwrap_or_else(PoisonError::into_inner).take().context("no operator runs")?;
         self.world.no_secret_is_told(&[&operator]).await
     }
@@ -237,6 +240,10 @@ impl Stage {
         let refreshes = self.done(name, Effect::Refreshed) + self.done(name, Effect::Rotated);
         ensure!(refreshes == K::CALLS.1, "{refreshes} refreshes");
         self.proxy.lift(fault);
+        if self.proxy.held(fault) > 0 {
+            eventually("the late request to be served", GENEROUS, async || zero(self.proxy.held(fault))).await?;
+            self.converges(kind, name, false).await?;
+        }
         Ok(fault)
     }
 
