@@ -65,11 +65,11 @@ pub(super) async fn pass<A: Auth>(
     let mut pause = HOLD;
     // When the token ends that a new one takes the place of.
     let mut ends_at = None;
-    // Until when an intent counts that may have been saved although no reply said so: to the next pass it would look like a crash.
-    let mut in_doubt: Option<Timestamp> = None;
+    // An intent may have been saved although no reply said so: to the next pass it would look like a crash.
+    let mut is_in_doubt = false;
     loop {
         let now = cx.now();
-        if stop.is_cancelled() && seen.spent.calls == 0 && !holds_on(&seen, now) {
+        if stop.is_cancelled() && seen.spent.calls == 0 && !holds_on(&seen) {
             return Ok(broken_off(now));
         }
         let act = match plan(&seen, now) {
@@ -85,7 +85,7 @@ pub(super) async fn pass<A: Auth>(
                 drop(permit.take());
                 let deadline = planner::deadline(&seen, &act, now);
                 let mut patience = Patience::Endless;
-                if !holds_on(&seen, now) {
+                if !holds_on(&seen) {
                     patience = Patience::Until(planner::next_wake(&seen, now), news);
                     if !cx.gate.is_free(lane)
                         && let Some(rest) = planner::overdue(&seen, now)
@@ -107,9 +107,7 @@ pub(super) async fn pass<A: Auth>(
             _ => act,
         };
         tracing::debug!(?act, "act");
-        if let Act::SaveLedger(Change::Intend { intent, .. }) = &act {
-            in_doubt = Some(intent.until);
-        }
+        is_in_doubt |= matches!(act, Act::SaveLedger(Change::Intend { .. }));
         let came = if act.is_call() {
             // Who waits for Revoiceit does not keep others from talking to Kubernetes.
             slot.parked(perform(cx, &act, &seen)).await
@@ -118,17 +116,16 @@ pub(super) async fn pass<A: Auth>(
         };
         let came = match came {
             Ok(came) => came,
-            Err(error) if holds_on(&seen, cx.now()) || in_doubt.is_some_and(|until| until > cx.now()) => {
+            Err(error) if holds_on(&seen) || is_in_doubt => {
                 tracing::warn!(error = %error.told(), "the pass goes on, or what it has in hand or in the ledger would be lost");
-                tokio::time::sleep(pause).await;
+                // However long that takes, it keeps nobody else from the API server.
+                slot.parked(tokio::time::sleep(pause)).await;
                 pause = (pause * 2).min(HOLD_MAX);
                 Came::Changed
             }
             Err(error) => return Err(error),
         };
-        if !matches!(came, Came::Changed) {
-            in_doubt = None;
-        }
+        is_in_doubt &= matches!(came, Came::Changed);
         if act.is_call() {
             permit = None;
             ends_at = ends_at.or_else(|| seen.record()?.live.as_ref().map(|live| live.expires_at));
@@ -146,9 +143,9 @@ pub(super) fn stamp() -> Stamp {
     Stamp::new(bits.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// Ending now would lose something, or let it look lost.
-fn holds_on(seen: &Observed, now: Timestamp) -> bool {
-    !seen.hand.is_empty() || seen.my_intent().is_some_and(|intent| intent.until > now)
+/// Ending now would lose something, or let it look lost. An intent that ran out unsent is still this pass's to withdraw, and nobody else's.
+fn holds_on(seen: &Observed) -> bool {
+    !seen.hand.is_empty() || seen.my_intent().is_some()
 }
 
 pub(super) fn with(seen: Observed, look: Look) -> Observed {

@@ -3,7 +3,7 @@
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{context::Context, error::Error};
+use super::{classify::says_not_found, context::Context, error::Error};
 use crate::{
     api::names,
     planner::{Observed, Resource, Status},
@@ -37,9 +37,17 @@ pub(super) async fn write_status<A: Auth>(cx: &Context<A>, seen: &Observed, stat
             cx.watched.wrote_resource(meta.resource_version.as_deref(), &patched);
             Ok(Written::Yes)
         }
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Written::Conflict),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Yes),
-        Err(error) => Err(Error::WriteStatus(error.into())),
+        Err(error) => not_written(error, &seen.id.name),
+    }
+}
+
+/// What it means that the API server, or what is before it, did not take the status.
+fn not_written(error: kube::Error, name: &str) -> Result<Written, Error> {
+    match &error {
+        kube::Error::Api(status) if status.code == 409 => Ok(Written::Conflict),
+        // Of any other 404 the next pass would know nothing, and the status would stay as it is until something else is due.
+        kube::Error::Api(status) if says_not_found(status, name) => Ok(Written::Yes),
+        _ => Err(Error::WriteStatus(error.into())),
     }
 }
 
@@ -85,6 +93,18 @@ mod tests {
         assert_eq!(patch["status"]["revision"], 7);
         assert_eq!(patch["status"]["failure"], Value::Null);
         assert!(patch["status"].as_object().expect("an object").contains_key("failure"));
+    }
+
+    #[test]
+    fn a_status_is_given_up_only_when_the_api_server_says_that_nobody_is_left_to_read_it() {
+        let answer = |status: Value| kube::Error::Api(Box::new(serde_json::from_value(status).expect("a Status")));
+        let of = |name: &str| answer(json!({ "code": 404, "reason": "NotFound", "details": { "name": name } }));
+        assert!(matches!(not_written(of("speech"), "speech"), Ok(Written::Yes)));
+        assert!(matches!(not_written(answer(json!({ "code": 409, "reason": "Conflict" })), "speech"), Ok(Written::Conflict)));
+        let page = answer(json!({ "code": 404, "reason": "Failed to parse error data", "message": "<html>" }));
+        for error in [page, of("other"), answer(json!({ "code": 503, "reason": "ServiceUnavailable" }))] {
+            assert!(matches!(not_written(error, "speech"), Err(Error::WriteStatus(_))));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::world::{Operator, World, conditions};
 
 /// Waits until it leads.
-async fn leads(operator: &Operator) -> Result<()> {
+pub(crate) async fn leads(operator: &Operator) -> Result<()> {
     eventually("the operator to lead", GENEROUS, async || {
         ensure!(operator.leads().await?, "it stands by");
         Ok::<_, anyhow::Error>(())

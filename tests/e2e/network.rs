@@ -1,0 +1,225 @@
+//! The way to the API server fails at each request of each kind of pass, in each way: all comes to what it should be by itself, with one token
+//! for one cause, and nothing is taken for lost.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, ListParams};
+use revoiceit_harness::{
+    cluster::{Cluster, Component, Options},
+    proxy::Fault,
+    wait::{GENEROUS, eventually},
+};
+use revoiceit_operator::api::names;
+use revoiceit_sandbox::{Call, Rotation, Switches};
+use serde_json::json;
+
+use crate::{
+    crashes::{Deletion, First, OtherCredentials, Refresh, Rename},
+    deletion::impatient,
+    shared::{INSTALL, install},
+    stage::{Kind, Stage},
+    world::{World, short_lived},
+};
+
+/// What the API server says when it has too much to do.
+fn too_many() -> Fault {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 429, "reason": "TooManyRequests", "message": "injected",
+        "details": { "retryAfterSeconds": 1 },
+    });
+    Fault::answer(429, status.to_string()).header("content-type", "application/json").header("retry-after", "1")
+}
+
+fn faults() -> [(&'static str, Fault); 7] {
+    [
+        ("lost", Fault::lost_reply()),
+        ("reset", Fault::reset()),
+        ("conflict", Fault::status(409, "Conflict")),
+        ("busy", too_many()),
+        ("error", Fault::status(500, "InternalError")),
+        ("away", Fault::status(503, "ServiceUnavailable")),
+        ("page", Fault::answer(404, "<html>").header("content-type", "text/html")),
+    ]
+}
+
+/// How many resources are at work at once.
+const AT_ONCE: usize = 24;
+
+/// Each fault at each request of a pass of this kind, each with another resource.
+async fn each_at_each_request<K: Kind>(kind: K, faults: &[(&str, Fault)], switch: fn(&mut Switches)) -> Result<()> {
+    let stage = Stage::new(switch).await?;
+    let requests = stage.requests(&kind).await?;
+    ensure!(requests >= 5, "{requests} requests");
+    let points = faults.iter().flat_map(|fault| (0..requests).map(move |number| (number, fault)));
+    let met = points.map(async |(number, (word, fault))| {
+        let name = format!("{word}-{number:02}");
+        stage.fault_at(&kind, &name, number, fault.clone()).await.map(drop).with_context(|| name)
+    });
+    stream::iter(met).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    stage.end().await
+}
+
+#[tokio::test]
+async fn each_fault_at_each_request_for_a_first_token() -> Result<()> {
+    each_at_each_request(First { is_there: true }, &faults(), |_| {}).await
+}
+
+#[tokio::test]
+async fn some_faults_at_each_request_for_a_refresh() -> Result<()> {
+    each_at_each_request(Refresh { rotates: false }, &faults()[..4], |_| {}).await
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_each_request_for_a_refresh_that_rotates() -> Result<()> {
+    each_at_each_request(Refresh { rotates: true }, &faults()[..1], |switches| switches.rotation = Rotation::OldDies).await
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_each_request_for_other_credentials() -> Result<()> {
+    each_at_each_request(OtherCredentials, &faults()[..1], |_| {}).await
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_each_request_for_another_name_of_the_target() -> Result<()> {
+    each_at_each_request(Rename, &faults()[..1], |_| {}).await
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_each_request_for_a_deletion() -> Result<()> {
+    each_at_each_request(Deletion, &faults()[..1], |_| {}).await
+}
+
+/// It comes late all the same. Calls to the API server are given half a minute.
+#[tokio::test]
+async fn a_request_that_hangs_is_given_up_and_judged_by_what_is_there() -> Result<()> {
+    each_at_each_request(First { is_there: true }, &[("hang", Fault::detain())], |_| {}).await
+}
+
+#[tokio::test]
+async fn a_watch_that_ends_with_a_410_begins_anew_and_what_happened_meanwhile_is_seen() -> Result<()> {
+    let stage = Stage::new(|_| {}).await?;
+    let expired = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired", "message": "injected",
+    });
+    let event = json!({ "type": "ERROR", "object": expired });
+    let faults = [Fault::answer(200, format!("{event}\n")).header("content-type", "application/json"), Fault::status(410, "Expired")];
+    for (number, fault) in faults.into_iter().enumerate() {
+        let name = format!("r{number}");
+        let gone = stage.proxy.inject(fault.path("watch=true").times(2));
+        stage.proxy.cut();
+        stage.world.own(&name, json!({})).await?;
+        stage.world.reason(&name, "TokenReady").await?;
+        eventually("both watches to have been refused", GENEROUS, async || {
+            ensure!(stage.proxy.struck(gone) == 2, "{}", stage.proxy.struck(gone));
+            anyhow::Ok(())
+        })
+        .await?;
+        let token = stage.world.own_token(&name).await?;
+        stage.world.secrets().delete(&format!("{name}-token"), &DeleteParams::default()).await?;
+        eventually("the target to be back", GENEROUS, async || stage.world.own_token(&name).await).await?;
+        ensure!(stage.world.own_token(&name).await? == token, "another token");
+    }
+    assert_eq!(stage.world.calls(), (2, 0, 0));
+    stage.end().await
+}
+
+#[tokio::test]
+async fn watches_that_fall_silent_hold_up_no_refresh_and_what_they_kept_back_is_seen_afterwards() -> Result<()> {
+    let stage = Stage::new(short_lived).await?;
+    let world = &stage.world;
+    world.own("known", json!({})).await?;
+    world.reason("known", "TokenReady").await?;
+    let silence = stage.proxy.inject(Fault::silence().path("watch=true"));
+    let mark = world.sandbox.mark();
+    world.own("unseen", json!({})).await?;
+    let refreshed = world.sandbox.wait_for(GENEROUS, |sandbox| (sandbox.count(Call::Refresh, mark) >= 2).then_some(())).await;
+    refreshed.context("not refreshed twice")?;
+    assert_eq!((world.sandbox.count(Call::Issue, 0), world.ledgers().await?.len()), (1, 1));
+    world.sandbox.switch(|switches| switches.lifetime = Duration::from_secs(3600))?;
+    stage.proxy.lift(silence);
+    world.reason("unseen", "TokenReady").await?;
+    world.nothing_is_forgotten().await?;
+    assert_eq!((world.sandbox.count(Call::Issue, 0), world.suspected_lost("known").await?), (2, 0));
+    stage.end().await
+}
+
+/// The policy of a stage has intents that run out within a second and a half.
+#[tokio::test]
+async fn an_intent_that_was_never_sent_is_withdrawn_however_long_the_api_server_is_away() -> Result<()> {
+    let stage = Stage::new(|_| {}).await?;
+    let world = &stage.world;
+    // The first request that follows the saving of an intent, and the looks after that.
+    let claim = stage.proxy.inject(Fault::status(503, "ServiceUnavailable").method("PATCH").path("/revoiceitcredentials/speech?"));
+    let look = stage.proxy.inject(Fault::status(503, "ServiceUnavailable").method("GET").path("/secrets/rvc-").after(2));
+    world.own("speech", json!({})).await?;
+    eventually("the intent to have run out, unsent", GENEROUS, async || {
+        ensure!(stage.proxy.struck(claim) == 1, "no intent");
+        let record = world.record("speech").await?;
+        let until: Timestamp = serde_json::from_value(record["intent"]["until"].clone())?;
+        // The first of them was there in time.
+        ensure!(stage.proxy.struck(look) > 1 && Timestamp::now() > until, "not yet");
+        anyhow::Ok(())
+    })
+    .await?;
+    stage.proxy.lift(claim);
+    stage.proxy.lift(look);
+    world.ready("speech").await?;
+    assert_eq!((world.calls(), world.suspected_lost("speech").await?), ((1, 0, 0), 0));
+    stage.end().await
+}
+
+/// On a cluster of its own. In each round new resources come, and those that are there are given another line.
+#[tokio::test]
+async fn a_control_plane_that_stands_still_or_is_killed_costs_no_token() -> Result<()> {
+    // What is leaked is killed below, or by its guard when the program ends.
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(Options::default()).await?));
+    install(cluster, INSTALL).await?;
+    let world = World::on(cluster, |_| {}).await?;
+    // Who loses its lease ends, and nobody would start it again.
+    let operator = world.operator(&["--leader-elect=false", "--policy-for-tests", &world.policy(&impatient())?]).await?;
+    let mut all: Vec<String> = Vec::new();
+    for (round, component, dies) in
+        [(0, Component::Etcd, false), (1, Component::ApiServer, false), (2, Component::ApiServer, true), (3, Component::Etcd, true)]
+    {
+        let mark = world.sandbox.mark();
+        let request = json!({ "metadata": { "annotations": { names::ROTATE_ANNOTATION: round.to_string() } } });
+        for name in &all {
+            world.patch(name, &request).await?;
+        }
+        for number in 0..3 {
+            all.push(format!("r{round}-{number}"));
+            world.own(&all[all.len() - 1], json!({ "revocation": { "grace": "1h" } })).await?;
+        }
+        // Some of them are under way by then.
+        if dies {
+            cluster.kill(component)?;
+            cluster.restart(component).await?;
+        } else {
+            cluster.freeze(component).await?;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            cluster.thaw(component)?;
+        }
+        cluster.ready().await?;
+        eventually("every one to have another line", GENEROUS, async || {
+            let issues = world.sandbox.count(Call::Issue, mark);
+            ensure!(issues >= all.len(), "{issues} issues");
+            anyhow::Ok(())
+        })
+        .await?;
+        for name in &all {
+            world.reason(name, "TokenReady").await?;
+        }
+        world.nothing_is_forgotten().await?;
+        let suspected = world.resources().list(&ListParams::default()).await?.items.into_iter();
+        let suspected: i32 = suspected.filter_map(|resource| resource.status?.suspected_lost).sum();
+        assert_eq!((world.sandbox.count(Call::Issue, mark), suspected), (all.len(), 0), "round {round}");
+    }
+    world.no_secret_is_told(&[&operator]).await?;
+    for component in [Component::Controllers, Component::ApiServer, Component::Etcd] {
+        cluster.kill(component)?;
+    }
+    Ok(())
+}
