@@ -181,7 +181,7 @@ async fn the_wait_for_the_job_ends_also_when_it_failed() -> Result<()> {
         .await?;
     let documented = |file: &str| {
         let text = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR")))?;
-        text.lines().find(|line| line.starts_with("kubectl wait ")).map(str::to_owned).context("no such command")
+        text.lines().find(|line| line.starts_with("kubectl wait ") && line.ends_with(ACCOUNT)).map(str::to_owned).context("no such command")
     };
     let command = documented("docs/uninstall.md")?;
     assert_eq!(documented("README.md")?, command);
