@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     api::{RevoiceitCredential, names},
-    controller::{self, Watched},
+    controller::{self, Held, Holdings, Watched},
     planner::{Place, Policy},
     runtime::{
         admin::Readiness,
@@ -121,22 +121,60 @@ async fn uninstall(args: &DrainArgs, policy: Policy, connected: Connected, tasks
     }
 
     let pod = identity::pod_name();
-    let base = |policy: Policy| Base { client: connected.calls.clone(), auth, place, policy, watched, metrics, pod: pod.clone() };
+    let draining = || policy.clone().draining(clock::now(), args.timeout);
+    let base = Base { client: connected.calls.clone(), auth, place, policy: draining(), watched, metrics, pod: pod.clone() };
+    let mut cx = parts::context(base, &args.api);
+    // All that can be found out is found out before anything is changed.
+    let holdings = controller::held(&cx, START, &stop).await?;
+    let stops = would_stop(&connected, args.deployment.as_deref()).await?;
     if args.dry_run {
-        let cx = parts::context(base(policy.draining(clock::now(), args.timeout)), &args.api);
-        let held = controller::held(&cx, &stop).await?;
-        say(&would_stop(&connected, args.deployment.as_deref()).await?);
-        say(&leftovers::preview(&held, &namespace));
+        say(&stops);
+        say(&leftovers::preview(&holdings, &namespace));
+    }
+    may_drain(&holdings, &cx.place)?;
+    if args.dry_run {
         return Ok(());
     }
-    if let Some(deployment) = &args.deployment {
-        scale_down(&connected, deployment).await?;
+    let scaled = match &args.deployment {
+        Some(deployment) => scale_down(&connected, deployment).await?,
+        None => None,
+    };
+    let drained = async {
+        let Some(leadership) = take_lease(args, &connected, &pod, tasks).await? else { return stopped() };
+        // The time counts from now.
+        cx.policy = Arc::new(draining());
+        let cx = Arc::new(cx);
+        let progress = |left| say(&format!("Of {left} resources something is left, so far.\n"));
+        let left = controller::drain(cx.clone(), wakes, leadership, &stop, LAST_SAVES, progress).await?;
+        say(&leftovers::summary(cx.taken.counts(), &left, &namespace));
+        Ok(())
+    };
+    drained.await.map_err(|error| match (scaled, &args.deployment) {
+        (Some(replicas), Some(deployment)) => anyhow::anyhow!(
+            "{error:#}. The Deployment is scaled down; to bring its operator back: kubectl scale -n {namespace} --replicas={replicas} \
+             deployment/{deployment}"
+        ),
+        _ => error,
+    })
+}
+
+/// Whether a drain makes sense, from what it would begin with.
+fn may_drain(holdings: &Holdings, place: &Place) -> anyhow::Result<()> {
+    if let Some(complaint) = leftovers::complaint(holdings, &place.issuer) {
+        bail!(complaint);
     }
-    let Some(leadership) = take_lease(args, &connected, &pod, tasks).await? else { return stopped() };
-    let cx = Arc::new(parts::context(base(policy.draining(clock::now(), args.timeout)), &args.api));
-    let progress = |left| say(&format!("Of {left} resources something is left, so far.\n"));
-    let left = controller::drain(cx.clone(), wakes, leadership, &stop, progress).await?;
-    say(&leftovers::summary(cx.taken.counts(), &left, &namespace));
+    for Held { id, remains } in &holdings.of {
+        match remains {
+            Err(error) if error.is_forbidden() && place.serves(&id.namespace) => bail!(
+                "what is held of {}/{} cannot be read: {}: apply the roles in deploy/drain, or use a kubeconfig of somebody who may",
+                id.namespace,
+                id.name,
+                error.told()
+            ),
+            // Trouble may be over by the time that it matters.
+            Ok(_) | Err(_) => {}
+        }
+    }
     Ok(())
 }
 
@@ -201,7 +239,8 @@ async fn replicas(connected: &Connected, name: &str) -> anyhow::Result<Option<i3
     }
 }
 
-async fn scale_down(connected: &Connected, name: &str) -> anyhow::Result<()> {
+/// From how many, if it was scaled.
+async fn scale_down(connected: &Connected, name: &str) -> anyhow::Result<Option<i32>> {
     let of = format!("{}/{name}", connected.operator_namespace);
     match replicas(connected, name).await? {
         // Whether an operator is at work all the same, the lease tells.
@@ -213,12 +252,13 @@ async fn scale_down(connected: &Connected, name: &str) -> anyhow::Result<()> {
             let patched = deployments.patch_scale(name, &params, &Patch::Merge(json!({ "spec": { "replicas": 0 } }))).await;
             patched.map_err(|error| anyhow::anyhow!("the Deployment {of} cannot be scaled down: {}", describe(&error)))?;
             say(&format!("Scaled the Deployment {of} down from {replicas} to 0.\n"));
+            return Ok(Some(replicas));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
-/// For a dry run: what would happen to operators that run.
+/// What would happen to operators that run. That it can be read matters to every drain, what it says to a dry run.
 async fn would_stop(connected: &Connected, deployment: Option<&str>) -> anyhow::Result<String> {
     let namespace = &connected.operator_namespace;
     let mut text = String::new();
@@ -256,10 +296,15 @@ async fn take_lease(args: &DrainArgs, connected: &Connected, pod: &str, tasks: &
         return Ok((!stop.is_cancelled()).then_some(leadership));
     }
     let (namespace, name) = (&connected.operator_namespace, names::OPERATOR);
+    let how = match &args.deployment {
+        Some(_) => String::new(),
+        None => format!(
+            ". If it is that of the Deployment: kubectl scale -n {namespace} --replicas=0 deployment/{name}, or add --deployment {name}"
+        ),
+    };
     match holder(&own).await? {
         Some(holder) => bail!(
-            "the lease {namespace}/{name} is held by {holder}, an operator at work, which would undo all this: stop it, and run this again. \
-             If it is that of the Deployment: kubectl scale -n {namespace} --replicas=0 deployment/{name}, or add --deployment {name}"
+            "the lease {namespace}/{name} is held by {holder}, an operator at work, which would undo all this: stop it, and run this again{how}"
         ),
         None => bail!("the lease {namespace}/{name} could not be taken: see the warnings above"),
     }

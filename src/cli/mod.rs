@@ -1,4 +1,4 @@
-//! The command line: one file for each verb.
+//! The command line: a file for each verb, and what several of them share.
 
 pub mod crd;
 pub mod drain;
@@ -29,7 +29,7 @@ pub enum Verb {
     Run(Box<run::RunArgs>),
     /// Takes the operator's tokens and traces out of the cluster, before it is uninstalled.
     ///
-    /// Stops the operator, revokes all refresh tokens, deletes the Secrets with access tokens, and removes finalizers and ledgers. The resources stay, and an operator that is installed again obtains new tokens for them. Ends with 0 also when tokens could not be revoked in time: it names them, and they stay in the ledgers.
+    /// Stops the operator if --deployment names it, revokes all refresh tokens, deletes the Secrets with access tokens, and removes finalizers and ledgers. The resources stay, and an operator that is installed again obtains new tokens for them. Ends with 0 also when tokens could not be revoked in time: it names them, and they stay in the ledgers.
     #[command(mut_arg("log_format", |flag| flag.default_value("text")), mut_arg("log_level", |flag| flag.default_value("warn")))]
     Drain(Box<drain::DrainArgs>),
     /// Prints the custom resource definition as YAML.

@@ -84,7 +84,11 @@ pub(super) async fn home(client: &Client, name: &str, stop: &CancellationToken) 
     let namespaces: Api<Tolerant<Namespace>> = Api::all(client.clone());
     loop {
         match namespaces.get(name).await {
-            Ok(namespace) => return Ok(Some(namespace.uid().unwrap_or_default())),
+            Ok(namespace) => match namespace.uid().filter(|uid| !uid.is_empty()) {
+                Some(uid) => return Ok(Some(uid)),
+                // Every ledger would seem to be another cluster's.
+                None => tracing::warn!("what should be the operator's own namespace has no UID: is it a proxy that answers? Tried again"),
+            },
             // `is_not_found()` is true of a proxy's page, too.
             Err(kube::Error::Api(status)) if status.reason == reason::NOT_FOUND => {
                 bail!("the operator's own namespace \"{name}\" does not exist: create it, or name another one with --operator-namespace")

@@ -8,7 +8,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::{sync::mpsc::UnboundedReceiver, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     index::Wake,
     look,
     pass::{stamp, with},
-    sweep::unattended,
+    sweep::{Unattended, unattended},
     work::{Ended, Work},
 };
 use crate::{
@@ -46,6 +46,15 @@ pub struct Held {
     pub remains: Result<Remains, Error>,
 }
 
+/// What is held of all resources.
+#[derive(Debug)]
+pub struct Holdings {
+    /// Of each resource of which something is held, or may be.
+    pub of: Vec<Held>,
+    /// The names of ledgers of which nothing tells which resource they are for. They are left alone.
+    pub nameless: Vec<String>,
+}
+
 /// Why a drain ended before it was done.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
@@ -61,20 +70,23 @@ pub enum Broken {
 }
 
 /// Revokes every token, deletes every target and ledger, and removes every finalizer and claim, until the policy's deadline. What could not be
-/// revoked by then stays in its ledger, and its resource is released all the same. Returns what is left.
+/// revoked by then stays in its ledger, and its resource is released all the same. Returns what is left, and what was left alone.
 ///
-/// The watch of the resources must be in sync. `tell` gets the number of resources that are left, now and then.
+/// The watch of the resources must be in sync. `tell` gets the number of resources that are left, now and then. `last_saves` is how long the passes
+/// may take in the end to save what was answered.
 pub async fn drain<A: Auth>(
     cx: Arc<Context<A>>,
     wakes: UnboundedReceiver<Wake>,
     mut leadership: Leadership,
     stop: &CancellationToken,
+    last_saves: Duration,
     mut tell: impl FnMut(usize),
-) -> Result<Vec<Held>, Broken> {
+) -> Result<Holdings, Broken> {
     let deadline = cx.policy.draining.unwrap_or_else(clock::now);
     let passes = stop.child_token();
     let mut work = Work::new(cx.clone(), wakes, CONCURRENCY, passes.clone());
-    let mut open = Open::of(all(&cx, deadline, stop).await?);
+    let (ids, nameless) = all(&cx, deadline, stop).await?;
+    let mut open = Open::of(ids);
     open.wake(&mut work, |_| true);
     let (mut again_at, mut tell_at) = (planner::after(cx.now(), AGAIN), planner::after(cx.now(), TELL));
     let mut is_over = false;
@@ -93,7 +105,7 @@ pub async fn drain<A: Auth>(
         }
         if now >= tell_at {
             tell_at = planner::after(now, TELL);
-            tell(open.0.len());
+            tell(open.left.len());
         }
         tokio::select! {
             biased;
@@ -103,26 +115,31 @@ pub async fn drain<A: Auth>(
         }
     };
     passes.cancel();
-    for ended in work.finish(None).await {
-        open.heard(Some(ended));
+    match timeout(last_saves, work.finish(None)).await {
+        Ok(ended) => ended.into_iter().for_each(|ended| open.heard(Some(ended))),
+        Err(_) => tracing::warn!("passes are broken off: what Revoiceit answered them could not be saved in time"),
     }
     outcome?;
-    Ok(survey(&cx, open.0.into_values().map(|open| open.id)).await)
+    Ok(Holdings { of: survey(&cx, open.all()).await, nameless })
 }
 
-/// What the operator holds, of every resource in its scope and of those that are gone. Reads only.
-pub async fn held<A: Auth>(cx: &Context<A>, stop: &CancellationToken) -> Result<Vec<Held>, Broken> {
-    let ids = all(cx, cx.now(), stop).await?;
-    let is_free = |held: &Held| held.remains.as_ref().is_ok_and(|remains| !remains.has_finalizer && !remains.has_ledger);
-    Ok(survey(cx, ids).await.into_iter().filter(|held| !is_free(held)).collect())
+/// What the operator holds, of every resource in its scope and of every other that there is a ledger of. Reads only. `patience` is how long it
+/// tries to list the ledgers.
+pub async fn held<A: Auth>(cx: &Context<A>, patience: Duration, stop: &CancellationToken) -> Result<Holdings, Broken> {
+    let (ids, nameless) = all(cx, planner::after(cx.now(), patience), stop).await?;
+    Ok(Holdings { of: survey(cx, ids).await, nameless })
 }
 
-/// Every resource in scope, and every other that there is a ledger of.
-async fn all<A: Auth>(cx: &Context<A>, deadline: Timestamp, stop: &CancellationToken) -> Result<Vec<Arc<ResourceId>>, Broken> {
+/// Every resource in scope, and every other that there is a ledger of; and the ledgers of nobody knows what.
+async fn all<A: Auth>(
+    cx: &Context<A>,
+    deadline: Timestamp,
+    stop: &CancellationToken,
+) -> Result<(Vec<Arc<ResourceId>>, Vec<String>), Broken> {
     loop {
         match unattended(cx).await {
-            Ok(gone) => return Ok(cx.watched.ids().into_iter().chain(gone).collect()),
-            Err(error) if cx.now() >= deadline => return Err(Broken::Unlisted(error)),
+            Ok(Unattended { gone, nameless }) => return Ok((cx.watched.ids().into_iter().chain(gone).collect(), nameless)),
+            Err(error) if error.is_forbidden() || cx.now() >= deadline => return Err(Broken::Unlisted(error)),
             Err(error) => tracing::warn!(error = %error.told(), "the ledgers were not listed, tried again"),
         }
         tokio::select! {
@@ -132,7 +149,7 @@ async fn all<A: Auth>(cx: &Context<A>, deadline: Timestamp, stop: &CancellationT
     }
 }
 
-/// Looks at each of them, in the order of their names.
+/// Looks at each of them, in the order of their names. Those of which nothing is held are left out.
 async fn survey<A: Auth>(cx: &Context<A>, ids: impl IntoIterator<Item = Arc<ResourceId>>) -> Vec<Held> {
     let sorted: BTreeMap<(String, String, String), Arc<ResourceId>> =
         ids.into_iter().map(|id| ((id.namespace.clone(), id.name.clone(), id.uid.clone()), id)).collect();
@@ -141,11 +158,15 @@ async fn survey<A: Auth>(cx: &Context<A>, ids: impl IntoIterator<Item = Arc<Reso
         let remains = look::look(cx, &nothing).await.map(|look| planner::remains(&with(nothing, look)));
         Held { id, remains }
     });
-    stream::iter(looks).buffered(CONCURRENCY).collect().await
+    let is_held = |held: &Held| !held.remains.as_ref().is_ok_and(Remains::is_nothing);
+    stream::iter(looks).buffered(CONCURRENCY).filter(|held| std::future::ready(is_held(held))).collect().await
 }
 
-/// The resources of which something is left, or may be, by their UID.
-struct Open(HashMap<String, Last>);
+/// The resources that are not done with, by their UID, and those that are left alone.
+struct Open {
+    left: HashMap<String, Last>,
+    left_alone: HashMap<String, Arc<ResourceId>>,
+}
 
 /// What the last pass said.
 struct Last {
@@ -156,37 +177,46 @@ struct Last {
 
 impl Open {
     fn of(ids: Vec<Arc<ResourceId>>) -> Self {
-        Self(ids.into_iter().map(|id| (id.uid.clone(), Last { id, left: None })).collect())
+        let left = ids.into_iter().map(|id| (id.uid.clone(), Last { id, left: None })).collect();
+        Self { left, left_alone: HashMap::new() }
     }
 
     fn heard(&mut self, ended: Option<Ended>) {
         let Some(Ended { id, began_at, left: Some(left) }) = ended else { return };
-        if left.is_nothing() {
-            self.0.remove(&id.uid);
-        } else {
-            self.0.insert(id.uid.clone(), Last { id, left: Some((began_at, left)) });
+        self.left.remove(&id.uid);
+        self.left_alone.remove(&id.uid);
+        if !left.is_done() {
+            self.left.insert(id.uid.clone(), Last { id, left: Some((began_at, left)) });
+        } else if !left.is_nothing() {
+            self.left_alone.insert(id.uid.clone(), id);
         }
+    }
+
+    /// All of which something may be left.
+    fn all(self) -> impl Iterator<Item = Arc<ResourceId>> {
+        self.left.into_values().map(|last| last.id).chain(self.left_alone.into_values())
     }
 
     /// Those are due now of which this is true. What no pass has seen yet is due anyhow.
     fn wake<A: Auth>(&self, work: &mut Work<A>, which: impl Fn(&Remains) -> bool) {
-        for Last { id, left } in self.0.values() {
+        for Last { id, left } in self.left.values() {
             if left.as_ref().is_none_or(|(_, left)| which(left)) {
                 work.wake(id);
             }
         }
     }
 
-    /// Nothing is left, or the time is over and each has had a pass that knew it.
+    /// There is nothing to do any more, or the time is over and each has had a pass that knew it.
     fn is_done(&self, deadline: Timestamp, is_over: bool) -> bool {
         let knew = |last: &Last| last.left.as_ref().is_some_and(|(began_at, _)| *began_at >= deadline);
-        self.0.is_empty() || (is_over && self.0.values().all(knew))
+        self.left.is_empty() || (is_over && self.left.values().all(knew))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planner::Unusable;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("in range")
@@ -210,6 +240,17 @@ mod tests {
         assert!(!open.is_done(at(100), false), "the pass of b ended in trouble");
         open.heard(ended("b", 2, Some(Remains::default())));
         assert!(open.is_done(at(100), false));
+    }
+
+    #[test]
+    fn what_is_left_alone_is_waited_for_no_longer_and_not_forgotten() {
+        let mut open = Open::of(vec![id("a"), id("b")]);
+        let ledger = || Remains { has_ledger: true, ..Remains::default() };
+        open.heard(ended("a", 1, Some(Remains { unusable: Some(Unusable::LaterFormat), ..ledger() })));
+        open.heard(ended("b", 1, Some(Remains { is_out_of_scope: true, has_finalizer: true, ..ledger() })));
+        assert!(open.is_done(at(100), false));
+        open.heard(ended("b", 2, Some(Remains::default())));
+        assert_eq!(open.all().map(|id| id.uid.clone()).collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]

@@ -51,6 +51,12 @@ impl Error {
         chain(self)
     }
 
+    /// The API server says that this is not allowed, and goes on to say so until somebody changes the roles or the credentials.
+    pub fn is_forbidden(&self) -> bool {
+        let source = std::error::Error::source(self).and_then(|source| source.downcast_ref::<ApiTrouble>());
+        source.is_some_and(|trouble| matches!(&trouble.0, kube::Error::Api(status) if matches!(status.code, 401 | 403)))
+    }
+
     /// What the API server asks to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         let source = std::error::Error::source(self)?.downcast_ref::<ApiTrouble>()?;

@@ -27,7 +27,7 @@ use crate::runtime::tolerant;
 pub use self::{
     absence::Absences,
     context::Context,
-    drain::{Broken, Held, drain, held},
+    drain::{Broken, Held, Holdings, drain, held},
     error::Error,
     events::Events,
     facts::Facts,

@@ -1,4 +1,5 @@
-//! What a person should hear of, once. Fixed words: nothing that Revoiceit or a tenant wrote is in them.
+//! What a person should hear of, once. Fixed words, with times, numbers, and the names of resources and Secrets: nothing else that a tenant wrote
+//! is in them, and nothing that Revoiceit did.
 
 use super::{
     observed::Observed,

@@ -322,6 +322,11 @@ impl Observed {
         }
     }
 
+    /// The resource is there, is not being deleted, and its namespace is not served.
+    pub fn is_out_of_scope(&self) -> bool {
+        matches!(self.resource, Resource::Wanted(_) | Resource::Unreadable(_)) && !self.place.serves(&self.id.namespace)
+    }
+
     /// Whose ledger the resource's finalizer and annotation speak of.
     pub fn claim(&self) -> Claim {
         let Some(meta) = self.meta() else { return Claim::None };

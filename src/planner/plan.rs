@@ -94,10 +94,10 @@ fn absent(v: &View) -> Option<Plan> {
     Some(if is_nothing_lost && v.can_save() { Plan::Act(Act::DeleteLedger) } else { rest(v, Reason::Issuing) })
 }
 
-/// Its namespace is not served any more: its deletion is carried out, when a sweep finds it, and nothing else is done for it.
+/// Its namespace is not served any more: its deletion is carried out, when a sweep finds it, and nothing else is done for it. A drain of other
+/// namespaces is none of its either.
 fn out_of_scope(v: &View) -> Option<Plan> {
-    let is_there = matches!(v.seen.resource, Resource::Wanted(_) | Resource::Unreadable(_));
-    (is_there && !v.is_ending() && !v.seen.place.serves(&v.seen.id.namespace)).then(|| forget(v))
+    v.seen.is_out_of_scope().then(|| forget(v))
 }
 
 /// It may have been written by a later version, or poisoned by a tenant. Its deletion is seen all the same, and to take the operator away from it

@@ -2,6 +2,7 @@
 
 use super::{
     observed::{Claim, Ledger, Observed, Owner, Resource, Target},
+    record::Unusable,
     words::Name,
 };
 
@@ -10,8 +11,10 @@ use super::{
 pub struct Remains {
     /// It has a ledger of this operator.
     pub has_ledger: bool,
-    /// The ledger is left alone: it cannot be read, or belongs elsewhere.
-    pub is_unusable: bool,
+    /// The ledger is left alone, for this reason.
+    pub unusable: Option<Unusable>,
+    /// All of it is left alone: the resource's namespace is not served.
+    pub is_out_of_scope: bool,
     /// Refresh tokens in the ledger.
     pub tokens: usize,
     /// A call may still be answered, and bring one more.
@@ -25,9 +28,14 @@ pub struct Remains {
 }
 
 impl Remains {
-    /// Nothing is left that this operator could take away.
+    /// Nothing is left.
     pub fn is_nothing(&self) -> bool {
-        !self.has_finalizer && (!self.has_ledger || self.is_unusable)
+        !self.has_finalizer && !self.has_ledger
+    }
+
+    /// Nothing is left that this operator may take away.
+    pub fn is_done(&self) -> bool {
+        self.is_out_of_scope || (!self.has_finalizer && (!self.has_ledger || self.unusable.is_some()))
     }
 }
 
@@ -43,7 +51,11 @@ pub fn remains(seen: &Observed) -> Remains {
     let listed = record.map(|record| record.targets.as_slice()).unwrap_or_default();
     Remains {
         has_ledger: !matches!(seen.ledger, Ledger::Absent),
-        is_unusable: matches!(seen.ledger, Ledger::Unusable(_)),
+        unusable: match seen.ledger {
+            Ledger::Unusable(why) => Some(why),
+            Ledger::Absent | Ledger::Here { .. } => None,
+        },
+        is_out_of_scope: seen.is_out_of_scope(),
         tokens: record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some())),
         is_waiting: record.is_some_and(|record| record.intent.is_some()),
         has_finalizer: matches!(claim, Claim::Ours | Claim::Copied),

@@ -87,7 +87,8 @@ impl<'a> View<'a> {
     pub(super) fn is_ending(&self) -> bool {
         match &self.seen.resource {
             Resource::Wanted(_) | Resource::Leaving(_) | Resource::Unreadable(_) => self.is_leaving(),
-            // A closed record saw a deletionTimestamp, which cannot be undone.
+            // A closed record saw a deletionTimestamp, which cannot be undone, or a drain. Where that was broken off the resource is still
+            // wanted, and is then found: only the record of one that is not found is ended by this.
             Resource::NotFound { proven } => *proven || self.record.is_some_and(|record| record.closed),
             Resource::Replaced | Resource::Released => true,
         }

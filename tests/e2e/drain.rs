@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use crate::world::{World, ready_reason};
 
-const ACCOUNT: &str = "revoiceit-operator-drain";
+pub(crate) const ACCOUNT: &str = "revoiceit-operator-drain";
 
 /// Starts a drain, under the service account that is for it.
-async fn start(world: &World, flags: &[&str]) -> Result<Process> {
+pub(crate) async fn start(world: &World, flags: &[&str]) -> Result<Process> {
     let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, ACCOUNT, &world.cluster.server()).await?;
     let policy = world.policy(&impatient())?;
     let flags: Vec<&str> = flags.iter().copied().chain(["--policy-for-tests", &policy]).collect();
@@ -25,18 +25,18 @@ async fn start(world: &World, flags: &[&str]) -> Result<Process> {
 }
 
 /// Drains, and what it said at an end that is good.
-async fn drain(world: &World, flags: &[&str]) -> Result<String> {
+pub(crate) async fn drain(world: &World, flags: &[&str]) -> Result<String> {
     ended(&start(world, flags).await?).await
 }
 
-async fn ended(drain: &Process) -> Result<String> {
+pub(crate) async fn ended(drain: &Process) -> Result<String> {
     let status = drain.wait(GENEROUS).await?;
     ensure!(status.success(), "it ended with {status}{}", drain.tail());
     drain.stdout()
 }
 
 /// How it ended, and the error.
-async fn failed(drain: &Process) -> Result<(Option<i32>, String)> {
+pub(crate) async fn failed(drain: &Process) -> Result<(Option<i32>, String)> {
     let code = drain.wait(GENEROUS).await?.code();
     let said = drain.stderr()?;
     Ok((code, said.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default().to_owned()))
@@ -48,7 +48,7 @@ fn impatient() -> Value {
 }
 
 /// So many resources, all with a token, and no operator any more.
-async fn abandoned(world: &World, resources: usize) -> Result<()> {
+pub(crate) async fn abandoned(world: &World, resources: usize) -> Result<()> {
     let operator = world.operator(&["--policy-for-tests", &world.policy(&impatient())?]).await?;
     world.crowd(resources).await?;
     world.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "rvc", "--all"]).await?;
@@ -56,7 +56,7 @@ async fn abandoned(world: &World, resources: usize) -> Result<()> {
 }
 
 /// Nothing of the operator is left but the resources themselves, and all tokens are revoked.
-async fn all_is_taken_away(world: &World, resources: usize) -> Result<()> {
+pub(crate) async fn all_is_taken_away(world: &World, resources: usize) -> Result<()> {
     assert_eq!(world.ledgers().await?, [""; 0]);
     let left = world.resources().list(&ListParams::default()).await?.items;
     assert_eq!(left.len(), resources);
@@ -130,17 +130,13 @@ async fn a_drain_takes_everything_away_and_leaves_the_resources() -> Result<()> 
 }
 
 /// What a drain wrote since the mark, but for the lease.
-async fn writes(world: &World, mark: AuditMark) -> Result<Vec<String>> {
+pub(crate) async fn writes(world: &World, mark: AuditMark) -> Result<Vec<String>> {
     let asked = world.asked_by(ACCOUNT, mark).await?;
     Ok(asked.iter().filter(|event| event.is_write() && event.resource != "leases").map(ToString::to_string).collect())
 }
 
-#[tokio::test]
-async fn the_deployment_is_scaled_down_and_its_operator_waited_for() -> Result<()> {
-    let world = World::new().await?;
-    let operator = world.operator(&[]).await?;
-    world.own("speech", json!({})).await?;
-    world.ready("speech").await?;
+/// The operator's, with two replicas; nobody starts them here.
+pub(crate) async fn deployment(world: &World) -> Result<()> {
     let labels = json!({ "app": "operator" });
     world
         .apply(&json!({
@@ -149,12 +145,26 @@ async fn the_deployment_is_scaled_down_and_its_operator_waited_for() -> Result<(
                 "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "operator", "image": "none" }] },
             } },
         }))
-        .await?;
+        .await
+}
+
+/// How many replicas that Deployment is to have.
+pub(crate) async fn replicas(world: &World) -> Result<Option<i32>> {
+    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), &world.system);
+    Ok(deployments.get(names::OPERATOR).await?.spec.and_then(|spec| spec.replicas))
+}
+
+#[tokio::test]
+async fn the_deployment_is_scaled_down_and_its_operator_waited_for() -> Result<()> {
+    let world = World::new().await?;
+    let operator = world.operator(&[]).await?;
+    world.own("speech", json!({})).await?;
+    world.ready("speech").await?;
+    deployment(&world).await?;
 
     let draining = start(&world, &["--deployment", names::OPERATOR]).await?;
-    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), &world.system);
     eventually("the Deployment to be scaled down", GENEROUS, async || {
-        let replicas = deployments.get(names::OPERATOR).await?.spec.and_then(|spec| spec.replicas);
+        let replicas = replicas(&world).await?;
         ensure!(replicas == Some(0), "{replicas:?}");
         anyhow::Ok(())
     })

@@ -43,5 +43,6 @@ mod startup;
 mod targets;
 mod tenants;
 mod told;
+mod undrained;
 mod upgrade;
 mod world;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::{
     builders::CredentialExt,
-    fixtures::{TARGET, at, credential, minutes, name, ours, record, seconds, seen, settled},
+    fixtures::{TARGET, at, credential, minutes, name, ours, place, record, seconds, seen, settled},
     story::Story,
 };
 use crate::planner::{
-    Act, Change, Consent, Ledger, Observed, Owner, Plan, Policy, Remains, Resource, Unusable, Which, next_wake, plan, remains,
+    Act, Change, Consent, Ledger, Observed, Owner, Place, Plan, Policy, Remains, Resource, Rest, Sighted, Until, Unusable, Which,
+    next_wake, plan, remains,
 };
 
 fn draining(seen: Observed) -> Observed {
@@ -72,21 +73,46 @@ fn a_deletion_waits_for_a_permit_no_longer_than_for_its_deadline() {
 fn what_remains_is_what_the_operator_holds() {
     let is = |seen: Observed, wanted: Remains| {
         assert_eq!(remains(&seen), wanted);
-        wanted.is_nothing()
+        (wanted.is_nothing(), wanted.is_done())
     };
     let nothing = Remains::default;
     let ledger = |tokens| Remains { has_ledger: true, tokens, ..nothing() };
-    assert!(is(seen(credential().wanted()), nothing()));
+    const GONE: (bool, bool) = (true, true);
+    const LEFT: (bool, bool) = (false, false);
+    const LEFT_ALONE: (bool, bool) = (false, true);
+    assert_eq!(is(seen(credential().wanted()), nothing()), GONE);
     let held = Remains { has_finalizer: true, targets: vec![name(TARGET)], ..ledger(1) };
-    assert!(!is(settled(), held));
-    assert!(!is(seen(credential().claimed().wanted()), Remains { has_finalizer: true, ..nothing() }), "a ledger was lost");
-    assert!(!is(seen(credential().wanted()).with(record().closed().retiring(1, "09:00").live(2, "09:30")), ledger(2)));
+    assert_eq!(is(settled(), held.clone()), LEFT);
+    assert_eq!(is(seen(credential().claimed().wanted()), Remains { has_finalizer: true, ..nothing() }), LEFT, "a ledger was lost");
+    assert_eq!(is(seen(credential().wanted()).with(record().closed().retiring(1, "09:00").live(2, "09:30")), ledger(2)), LEFT);
     let intent = seen(credential().wanted()).with(record().intent("another", "10:01"));
-    assert!(!is(intent, Remains { is_waiting: true, ..ledger(0) }));
+    assert_eq!(is(intent, Remains { is_waiting: true, ..ledger(0) }), LEFT);
     let gone = |ledger| seen(Resource::NotFound { proven: false }).edited(|it| it.ledger = ledger);
-    assert!(is(gone(Ledger::Absent), Remains { is_gone: true, ..nothing() }));
-    let elsewhere = Remains { is_gone: true, has_ledger: true, is_unusable: true, ..nothing() };
-    assert!(is(gone(Ledger::Unusable(Unusable::ForeignHome)), elsewhere), "it is another cluster's to revoke");
+    assert_eq!(is(gone(Ledger::Absent), Remains { is_gone: true, ..nothing() }), GONE);
+    let elsewhere = Remains { is_gone: true, has_ledger: true, unusable: Some(Unusable::ForeignHome), ..nothing() };
+    assert_eq!(is(gone(Ledger::Unusable(Unusable::ForeignHome)), elsewhere), LEFT_ALONE, "it is another cluster's to revoke");
+    let other_issuer = settled().edited(|it| it.ledger = Ledger::Unusable(Unusable::OtherIssuer));
+    let waits = Remains { has_finalizer: true, has_ledger: true, unusable: Some(Unusable::OtherIssuer), ..nothing() };
+    assert_eq!(is(other_issuer, waits), LEFT, "its finalizer goes at the deadline");
+    assert_eq!(is(settled().edited(elsewhere_only), Remains { is_out_of_scope: true, ..held }), LEFT_ALONE);
+}
+
+/// Another namespace than the resource's is served.
+fn elsewhere_only(seen: &mut Observed) {
+    seen.place = Arc::new(Place { namespaces: ["another".to_owned()].into(), ..place() });
+}
+
+#[test]
+fn a_drain_of_some_namespaces_leaves_the_others_alone() {
+    let forgotten = |seen: Observed| matches!(plan(&seen, at("10:10")), Plan::Rest(Rest { until: Until::Forgotten, .. }));
+    for seen in [settled(), unreadable().with(record().live(1, "10:00"))] {
+        let look = |seen: Observed| draining(seen).edited(|it| it.sighted = Sighted::Look(at("10:10")));
+        assert!(!forgotten(look(seen.clone())), "it is drained where it is served");
+        assert!(forgotten(look(seen).edited(elsewhere_only)));
+    }
+    // What is being deleted is ended by an operator too.
+    let leaving = draining(seen(credential().claimed().deleting("10:00").leaving()).with(record().retiring(1, "10:00")));
+    assert_eq!(plan(&leaving.edited(elsewhere_only), at("10:00")), Plan::Act(Act::Revoke(Which::Revision(1))));
 }
 
 #[test]
