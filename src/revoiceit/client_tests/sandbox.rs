@@ -2,7 +2,8 @@
 
 use futures::future::join_all;
 use revoiceit_sandbox::{
-    Body, Call, Config, Delivery, Fault, Kind, RefreshState, RejectionBody, Rotation, Sandbox, Switches, TokenForm, Which, Wrong,
+    Body, Call, CallRecord, Config, Delivery, Fault, Kind, RefreshState, RejectionBody, Rotation, Sandbox, Switches, TokenForm, Which,
+    Wrong,
 };
 
 use super::*;
@@ -207,6 +208,7 @@ async fn meet(fault: Fault, call: Call, want: &str) {
         Call::Issue => {
             let result = client.issue(&pair()).await;
             assert_eq!(word(&result), want, "{what}");
+            settled(&sandbox, mark).await;
             let truth = sandbox.truth();
             let new = truth.lines.get(1).map(|line| &line.refresh[0]);
             match &result {
@@ -243,6 +245,13 @@ async fn meet(fault: Fault, call: Call, want: &str) {
     }
     let calls = sandbox.calls(mark);
     assert!(calls.len() == 1 && calls[0].call == call, "{what}: {calls:?}");
+}
+
+/// Whether an answer went out as it was is known to the server only after the client may have read it.
+async fn settled(sandbox: &Sandbox, mark: u64) {
+    let is_settled = |calls: Vec<CallRecord>| calls.iter().all(|call| call.finished_at.is_some());
+    let known = sandbox.wait_for(Duration::from_secs(60), |sandbox| is_settled(sandbox.calls(mark)).then_some(())).await;
+    assert!(known.is_some(), "the server does not know what became of its answer");
 }
 
 fn check_retry_after<T>(result: &Result<T, Failure>, what: &str) {
