@@ -13,7 +13,7 @@ use revoiceit_harness::{
     wait::{GENEROUS, eventually},
 };
 use revoiceit_operator::api::names;
-use revoiceit_sandbox::{Call, Rotation, Switches};
+use revoiceit_sandbox::{Call, Rotation, Switches, UnixMillis};
 use serde_json::json;
 
 use crate::{
@@ -160,7 +160,7 @@ async fn an_intent_that_was_never_sent_is_withdrawn_however_long_the_api_server_
         let record = world.record("speech").await?;
         let until: Timestamp = serde_json::from_value(record["intent"]["until"].clone())?;
         // The first of them was there in time.
-        ensure!(stage.proxy.struck(look) > 1 && Timestamp::now() > until, "not yet");
+        ensure!(stage.proxy.struck(look) > 1 && UnixMillis::now().0 > u64::try_from(until.as_millisecond())?, "not yet");
         anyhow::Ok(())
     })
     .await?;

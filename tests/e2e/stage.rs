@@ -274,7 +274,7 @@ impl Stage {
         let target = &resource.spec.target.name;
         ensure!(record["intent"].is_null() && record["retiring"] == json!([]), "something is under way");
         ensure!(record["targets"] == json!([{ "name": target, "leftAt": null }]), "listed are {}", record["targets"]);
-        ensure!(status.revision.map(i64::from) == record["live"]["revision"].as_i64(), "the status is of another revision");
+        ensure!(status.revision == record["live"]["revision"].as_i64(), "the status is of another revision");
         ensure!(i64::from(status.suspected_lost.unwrap_or_default()) == record["suspects"]["lost"], "the status counts other losses");
         let token = self.world.token(target).await?;
         ensure!(record["live"]["access"] == json!(token), "the target has another token");
@@ -286,7 +286,7 @@ impl Stage {
     pub(crate) async fn age(&self, name: &str, rotates: bool) -> Result<()> {
         const MINUTE: Duration = Duration::from_secs(60);
         let mut record = self.record(name).await?.context("it has no ledger")?;
-        let now = Timestamp::now();
+        let now = Timestamp::from_millisecond(i64::try_from(UnixMillis::now().0)?)?;
         record["rotates"] = json!(rotates);
         record["live"]["sentAt"] = json!(now - 55 * MINUTE);
         record["live"]["expiresAt"] = json!(now + 5 * MINUTE);
@@ -298,7 +298,7 @@ impl Stage {
 
     /// An edit of the resource that asks for nothing, so that it is looked at.
     pub(crate) async fn touch(&self, name: &str) -> Result<()> {
-        let edit = json!({ "metadata": { "labels": { "touched": Timestamp::now().as_millisecond().to_string() } } });
+        let edit = json!({ "metadata": { "labels": { "touched": UnixMillis::now().0.to_string() } } });
         self.world.patch(name, &edit).await.map(drop)
     }
 
