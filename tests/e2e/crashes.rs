@@ -249,14 +249,19 @@ async fn at_each_request_for_a_deletion() -> Result<()> {
 struct Gone;
 
 impl Kind for Gone {
-    const CALLS: (usize, usize) = (2, 0);
+    const CALLS: (usize, usize) = (1, 0);
 
     async fn prepare(&self, stage: &Stage, name: &str) -> Result<()> {
-        with_two_lines(stage, name).await?;
+        supplied(stage, name).await?;
         stage.kill();
         stage.world.patch(name, &json!({ "metadata": { "finalizers": null } })).await?;
         stage.world.resources().delete(name, &DeleteParams::default()).await?;
-        Ok(())
+        let target = format!("{name}-token");
+        eventually("the collector to have taken the target", GENEROUS, async || {
+            ensure!(stage.world.secrets().get_opt(&target).await?.is_none(), "it is there");
+            anyhow::Ok(())
+        })
+        .await
     }
 
     async fn cause(&self, stage: &Stage, _: &str) -> Result<()> {
@@ -271,6 +276,6 @@ impl Kind for Gone {
 #[tokio::test]
 async fn at_each_request_for_a_resource_that_is_gone() -> Result<()> {
     let acts = kill_at_each_request(Gone, |_| {}).await?;
-    assert_eq!(acts, ["revoke", "ledger", "revoke", "ledger", "delete ledger"]);
+    assert_eq!(acts, ["revoke", "ledger", "delete ledger"]);
     Ok(())
 }

@@ -78,8 +78,8 @@ impl Stage {
         proxy.route("/auth/", world.sandbox.api_url());
         let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, names::OPERATOR, &proxy.url()).await?;
         let policy = world.policy(&json!({
-            "intent": 1500, "linger": 500, "minGrace": 300, "retryMin": 200, "retryMax": 1000, "revokeRetryMax": 500,
-            "absence": 300, "sweep": 500, "minLifetime": 1000,
+            "intent": 1500, "linger": 500, "minGrace": 300, "retryMin": 200, "retryMax": 400, "revokeRetryMax": 500,
+            "absence": 300, "minLifetime": 1000,
         }))?;
         let stage = Self { world, proxy, kubeconfig, policy, operator: Mutex::default() };
         stage.start().await?;
