@@ -23,7 +23,7 @@ use super::{
 use crate::{
     planner::{self, Observed, Remains, ResourceId},
     revoiceit::Auth,
-    runtime::{clock, leader::Leadership},
+    runtime::leader::Leadership,
 };
 
 /// How many resources are worked on at a time.
@@ -82,7 +82,7 @@ pub async fn drain<A: Auth>(
     last_saves: Duration,
     mut tell: impl FnMut(usize),
 ) -> Result<Holdings, Broken> {
-    let deadline = cx.policy.draining.unwrap_or_else(clock::now);
+    let deadline = cx.policy.draining.unwrap_or_else(|| cx.now());
     let passes = stop.child_token();
     let mut work = Work::new(cx.clone(), wakes, CONCURRENCY, passes.clone());
     let (ids, nameless) = all(&cx, deadline, stop).await?;

@@ -60,13 +60,12 @@ fn without_ledger(v: &View) -> Option<Plan> {
 
 /// Only what is this resource's own: a successor of the same name may have taken the Secret over already.
 fn delete_targets(v: &View) -> Option<Plan> {
-    let has_successor = matches!(v.seen.resource, Resource::Replaced);
     v.record?.targets.iter().find_map(|listed| match v.seen.targets.get(&listed.name) {
         None => Some(Plan::Act(Act::Look)),
-        Some(Target::Ours { owner, .. }) if *owner == Owner::Me || (*owner == Owner::None && !has_successor) => {
+        Some(target) if v.seen.goes_with_resource(target) => {
             (!v.is_refused(Refused::Target)).then(|| Plan::Act(Act::DeleteTarget(listed.name.clone())))
         }
-        Some(Target::Absent | Target::Foreign { .. } | Target::Ours { .. }) => None,
+        Some(_) => None,
     })
 }
 

@@ -322,6 +322,15 @@ impl Observed {
         }
     }
 
+    /// Whether this target is deleted with the resource: it is its own, or nobody's while no successor of the same name may read it.
+    pub(super) fn goes_with_resource(&self, target: &Target) -> bool {
+        match target {
+            Target::Ours { owner: Owner::Me, .. } => true,
+            Target::Ours { owner: Owner::None, .. } => !matches!(self.resource, Resource::Replaced),
+            Target::Ours { owner: Owner::OtherUid, .. } | Target::Absent | Target::Foreign { .. } => false,
+        }
+    }
+
     /// The resource is there, is not being deleted, and its namespace is not served.
     pub fn is_out_of_scope(&self) -> bool {
         matches!(self.resource, Resource::Wanted(_) | Resource::Unreadable(_)) && !self.place.serves(&self.id.namespace)

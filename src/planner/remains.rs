@@ -1,7 +1,7 @@
 //! What the operator holds of a resource: what is to be taken away when the operator is.
 
 use super::{
-    observed::{Claim, Ledger, Observed, Owner, Resource, Target},
+    observed::{Claim, Ledger, Observed},
     record::Unusable,
     words::Name,
 };
@@ -43,11 +43,6 @@ impl Remains {
 pub fn remains(seen: &Observed) -> Remains {
     let claim = seen.claim();
     let record = seen.record();
-    let has_successor = matches!(seen.resource, Resource::Replaced);
-    let goes = |target: Option<&Target>| match target {
-        Some(Target::Ours { owner, .. }) => *owner == Owner::Me || (*owner == Owner::None && !has_successor),
-        Some(Target::Absent | Target::Foreign { .. }) | None => false,
-    };
     let listed = record.map(|record| record.targets.as_slice()).unwrap_or_default();
     Remains {
         has_ledger: !matches!(seen.ledger, Ledger::Absent),
@@ -60,6 +55,11 @@ pub fn remains(seen: &Observed) -> Remains {
         is_waiting: record.is_some_and(|record| record.intent.is_some()),
         has_finalizer: matches!(claim, Claim::Ours | Claim::Copied),
         is_gone: seen.meta().is_none(),
-        targets: listed.iter().map(|listed| &listed.name).filter(|name| goes(seen.targets.get(*name))).cloned().collect(),
+        targets: listed
+            .iter()
+            .map(|listed| &listed.name)
+            .filter(|name| seen.targets.get(*name).is_some_and(|target| seen.goes_with_resource(target)))
+            .cloned()
+            .collect(),
     }
 }

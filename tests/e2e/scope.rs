@@ -35,7 +35,7 @@ async fn rights_in(world: &World, namespaces: &[&str]) -> Result<()> {
 }
 
 /// A resource with a client of its own, and the name of that client.
-async fn speech_in(world: &World, namespace: &str) -> Result<String> {
+pub(crate) async fn speech_in(world: &World, namespace: &str) -> Result<String> {
     let (id, secret) = (format!("client-of-{namespace}"), format!("{CANARY}-{namespace}"));
     world.sandbox.add_client(&id, &secret);
     let meta = |name: &str| json!({ "name": name, "namespace": namespace });

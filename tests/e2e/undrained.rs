@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{
     drain::{ACCOUNT, abandoned, all_is_taken_away, deployment, drain, failed, replicas, start, writes},
-    world::{CANARY, World},
+    scope::speech_in,
+    world::World,
 };
 
 /// Where the ledger of a resource is, as the drain says it.
@@ -23,17 +24,7 @@ async fn a_drain_of_one_namespace_leaves_the_others_alone() -> Result<()> {
     let (first, second) = (&world.tenants[0], &world.tenants[1]);
     let operator = world.operator(&[]).await?;
     for namespace in &world.tenants {
-        let (id, secret) = (format!("client-of-{namespace}"), format!("{CANARY}-{namespace}"));
-        world.sandbox.add_client(&id, &secret);
-        let meta = |name: &str| json!({ "name": name, "namespace": namespace });
-        let items = [
-            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": meta("client"), "stringData": { "clientId": id, "clientSecret": secret } }),
-            json!({
-                "apiVersion": "revoiceit.com/v1", "kind": names::KIND, "metadata": meta("speech"),
-                "spec": { "credentialsSecretRef": { "name": "client" }, "target": { "name": "token" } },
-            }),
-        ];
-        world.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await?;
+        speech_in(&world, namespace).await?;
         world.cluster.kubectl(["-n", namespace, "wait", "--for=condition=Ready", "--timeout=60s", "rvc/speech"]).await?;
     }
     operator.stop().await?;
