@@ -25,7 +25,7 @@ pub fn crd_yaml() -> String {
 
 /// The same definition as people would write it: whole numbers without `.0`, and paragraphs of docs on one line, because
 /// `kubectl explain` keeps line breaks.
-fn tidied(crd: &CustomResourceDefinition) -> Value {
+pub(super) fn tidied(crd: &CustomResourceDefinition) -> Value {
     let mut crd = serde_json::to_value(crd).expect("a CRD is plain data");
     tidy(&mut crd);
     crd

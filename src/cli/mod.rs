@@ -6,6 +6,7 @@ pub mod flags;
 mod leftovers;
 pub mod operator;
 mod parts;
+pub mod plugin;
 pub mod run;
 mod values;
 
