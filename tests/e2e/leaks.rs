@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl World {
-    /// No secret was ever told: not in logs at the level of `trace`, events, status, metrics; no refresh token where pods mount; and what pods
+    /// No secret was ever told: not in logs at the level of `trace` and what else processes print, events, status, metrics; no refresh token where pods mount; and what pods
     /// mount is theirs. To be called at the end of each test, with the operators that still run.
     pub(crate) async fn no_secret_is_told(&self, operators: &[&Operator]) -> Result<()> {
         let truth = self.sandbox.truth();
@@ -25,12 +25,14 @@ impl World {
         }
         secrets.extend(refresh.iter().cloned());
         let mut places = Vec::new();
-        for number in 0..self.started.load(Ordering::Relaxed) {
-            for stream in ["out", "err"] {
-                let file = self.scratch.path().join(format!("operator-{number}.{stream}"));
+        for entry in std::fs::read_dir(self.scratch.path())? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|stream| stream == "out" || stream == "err") {
                 places.push((file.display().to_string(), std::fs::read_to_string(&file)?));
             }
         }
+        let printed = usize::try_from(self.started.load(Ordering::Relaxed))?;
+        ensure!(places.len() >= 2 * printed, "what {printed} processes printed is in {} files", places.len());
         for operator in operators {
             places.push(("/metrics".to_owned(), operator.get("/metrics").await?));
         }

@@ -28,6 +28,7 @@ mod network;
 mod operator;
 mod outcomes;
 mod panics;
+mod plugin;
 mod poison;
 mod recreated;
 mod refusals;

@@ -1,9 +1,9 @@
-//! The reference of the command line.
+//! The reference of the command line: of the operator, and of the plugin of kubectl.
 
 use std::fmt::Write;
 
 use clap::{Arg, Command, CommandFactory};
-use revoiceit_operator::cli::Cli;
+use revoiceit_operator::cli::{Cli, plugin};
 
 /// `docs/reference/cli.md`: every verb, and every flag with its environment variable, its default and its text.
 pub(crate) fn reference() -> String {
@@ -16,7 +16,43 @@ pub(crate) fn reference() -> String {
     for verb in command.get_subcommands() {
         write_verb(&mut page, verb);
     }
+    write_plugin(&mut page, &plugin::command());
     page
+}
+
+fn write_plugin(page: &mut String, plugin: &Command) {
+    let _ = write!(
+        page,
+        "\n## `kubectl revoiceit`\n\n{} It is the same program under the name `kubectl-revoiceit`: [how to install it](../kubectl-revoiceit.md).\n\n{}\n",
+        sentences(plugin),
+        plugin.get_after_help().map(ToString::to_string).unwrap_or_default()
+    );
+    write_arguments(page, plugin, "For all commands");
+    for verb in plugin.get_subcommands() {
+        let _ = write!(page, "\n## `kubectl revoiceit {}`\n\n{}\n", verb.get_name(), sentences(verb));
+        write_arguments(page, verb, "Arguments and flags");
+        let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let commands = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        for (title, text) in examples.split("\n\n").filter_map(|part| part.split_once(":\n")) {
+            let _ = write!(page, "\n### {title}\n\n```sh\n{}\n```\n", commands(text));
+        }
+    }
+}
+
+fn write_arguments(page: &mut String, command: &Command, title: &str) {
+    let _ = write!(page, "\n### {title}\n\n| | default | |\n|---|---|---|\n");
+    for arg in command.get_arguments().filter(|arg| !matches!(arg.get_long(), Some("help" | "version"))) {
+        let name = if arg.is_positional() { named(arg) } else { spelled(arg) };
+        let short = arg.get_short().map(|letter| format!("`-{letter}`, ")).unwrap_or_default();
+        let default = if arg.get_action().takes_values() { default(arg) } else { String::new() };
+        let _ = writeln!(page, "| {short}`{name}` | {default} | {} |", explained(arg));
+    }
+}
+
+/// An argument that is known by its place.
+fn named(arg: &Arg) -> String {
+    let name = arg.get_value_names().and_then(|names| names.first()).map_or_else(|| arg.get_id().to_string(), ToString::to_string);
+    if arg.get_num_args().is_some_and(|number| number.max_values() > 1) { format!("{name}…") } else { name }
 }
 
 fn write_verb(page: &mut String, verb: &Command) {

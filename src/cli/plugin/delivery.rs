@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::{
     access::Read,
-    paint::plain,
+    paint::{plain, time},
     view::{reason, rotation_pending},
 };
 use crate::{
@@ -80,10 +80,19 @@ impl Rotation {
         let told = if ready.reason == Reason::TokenReady.as_str() {
             "the operator has not acted on it yet".to_owned()
         } else {
-            format!("{}: {}", plain(&ready.reason), plain(&ready.message))
+            format!("{}: {}{}", plain(&ready.reason), plain(&ready.message), next_attempt(resource, now))
         };
         let needs_person = reason(resource).is_some_and(Reason::needs_person);
         if needs_person && left(self.asked_at, now) >= PATIENCE { Progress::Stuck(told) } else { Progress::UnderWay(told) }
+    }
+}
+
+/// It may be minutes away, and a request does not make it come sooner.
+fn next_attempt(resource: &RevoiceitCredential, now: Timestamp) -> String {
+    let failure = resource.status.as_ref().and_then(|status| status.failure.as_ref());
+    match failure.and_then(|failure| failure.next_retry_at.as_ref()).filter(|at| at.0 > now) {
+        Some(at) => format!(" The next attempt is due at {}.", time(at.0)),
+        None => String::new(),
     }
 }
 
