@@ -142,7 +142,7 @@ fn write_error(text: &str) {
 }
 
 fn drawn(done: usize, all: usize, next: &str) -> String {
-    let full = if all == 0 { WIDTH } else { WIDTH * done / all };
+    let full = (WIDTH * done).checked_div(all).unwrap_or(WIDTH);
     format!("[{}{}] {done} of {all}, waiting for {next}", "#".repeat(full), "-".repeat(WIDTH - full))
 }
 

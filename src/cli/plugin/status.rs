@@ -48,7 +48,8 @@ pub(super) async fn run(access: &Access, args: &StatusArgs) -> anyhow::Result<Ou
         }
         Format::Json | Format::Yaml if name.is_some() => print(*output, &views.first())?,
         Format::Json | Format::Yaml => {
-            print(*output, &json!({ "items": views, "unreadable": unreadable.iter().map(|read| named_as(read)).collect::<Vec<_>>() }))?
+            let unreadable: Vec<String> = unreadable.iter().map(|read| named_as(read)).collect();
+            print(*output, &json!({ "items": views, "unreadable": unreadable }))?;
         }
     }
     Ok(Outcome::of(unreadable.is_empty() && views.iter().all(|view| view.ready)))
@@ -88,7 +89,7 @@ enum Known {
 impl Secrets for Known {
     fn find(&self, namespace: &str, name: &str) -> Result<Option<&SecretMeta>, ()> {
         match self {
-            Self::Some(of) => of.get(name).map_or(Err(()), |found| found.as_ref().map(Option::as_ref).map_err(|()| ())),
+            Self::Some(of) => of.get(name).map_or(Err(()), |found| found.as_ref().map(Option::as_ref).map_err(|&nothing| nothing)),
             Self::All(of) => Ok(of.get(&(namespace.to_owned(), name.to_owned()))),
             Self::Nothing => Err(()),
         }

@@ -188,7 +188,7 @@ pub(super) mod tests {
     impl Secrets for Seen {
         fn find(&self, _namespace: &str, name: &str) -> Result<Option<&SecretMeta>, ()> {
             let found = self.0.iter().find(|(known, _)| *known == name);
-            found.map_or(Ok(None), |(_, seen)| seen.as_ref().map(Option::as_ref).map_err(|()| ()))
+            found.map_or(Ok(None), |(_, seen)| seen.as_ref().map(Option::as_ref).map_err(|&nothing| nothing))
         }
     }
 

@@ -25,7 +25,10 @@ async fn in_a_healthy_installation_nothing_is_amiss_and_nothing_is_left_out() ->
     let mark = world.cluster.audit_mark().await?;
     let said = Installation::new(&world, &operator).await?.doctor().await?;
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{said:?}");
-    assert!(said.out.ends_with("\nNothing is amiss.\n") && said.out.lines().rev().skip(1).all(|line| line.starts_with("✓ ")), "{said:?}");
+    assert!(
+        said.out.ends_with("\nNothing amiss was found.\n") && said.out.lines().rev().skip(1).all(|line| line.starts_with("✓ ")),
+        "{said:?}"
+    );
     assert_eq!(said.out.lines().count(), 12, "{said:?}");
     // It looks, and asks about rights.
     let written =

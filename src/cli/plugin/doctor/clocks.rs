@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::cli::plugin::view::tests::at;
 
-    fn told(spec: Value) -> (String, Vec<String>) {
+    fn told(spec: &Value) -> (String, Vec<String>) {
         let lease: Tolerant<Lease> = serde_json::from_value(json!({ "metadata": { "name": "l" }, "spec": spec })).expect("tolerant");
         let check = leader("system", Ok(&lease), at("10:00:00"));
         (check.seen, check.findings.into_iter().map(|finding| finding.what).collect())
@@ -88,9 +88,9 @@ mod tests {
 
     #[test]
     fn a_lease_that_is_renewed_has_a_leader() {
-        assert_eq!(told(held("09:59:50")), ("pod_1 leads".into(), vec![]));
-        assert_eq!(told(held("09:59:00")).1, ["No operator leads: pod_1 renewed the lease last 1m ago."]);
-        assert_eq!(told(json!({ "holderIdentity": "" })).1, ["No operator leads: nobody holds the lease."]);
+        assert_eq!(told(&held("09:59:50")), ("pod_1 leads".into(), vec![]));
+        assert_eq!(told(&held("09:59:00")).1, ["No operator leads: pod_1 renewed the lease last 1m ago."]);
+        assert_eq!(told(&json!({ "holderIdentity": "" })).1, ["No operator leads: nobody holds the lease."]);
         let missing = leader("system", Err(&Trouble::NotFound(String::new())), at("10:00:00"));
         assert_eq!(missing.findings.len(), 1);
         assert_eq!(
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn clocks_that_are_wrong_are_told() {
-        assert_eq!(told(held("10:01:00")).1, ["The clock of pod_1 is 1m ahead of the API server's."]);
+        assert_eq!(told(&held("10:01:00")).1, ["The clock of pod_1 is 1m ahead of the API server's."]);
         assert_eq!(clock(Some(at("10:00:00")), at("10:00:29")).findings.len(), 0);
         assert_eq!(
             clock(Some(at("10:00:00")), at("09:59:00")).findings[0].what,

@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::finding::Check;
 use crate::{api::RevoiceitCredential, cli::crd::tidied, cli::plugin::trouble::Trouble};
 
-const APPLY: &str = "Apply it: revoiceit-operator crd | kubectl apply --server-side -f -";
+const APPLY: &str = "revoiceit-operator crd | kubectl apply --server-side -f -";
 
 pub(super) fn check(found: Result<&CustomResourceDefinition, &Trouble>) -> Check {
     let mut check = Check::new("crd", format!("{} is installed, as this program has it", RevoiceitCredential::crd_name()));
     let crd = match found {
         Ok(crd) => crd,
         Err(trouble) if trouble.is_not_found() => {
-            check.problem("The CRD is not installed.", APPLY);
+            check.problem("The CRD is not installed.", format!("Apply it: {APPLY}"));
             return check;
         }
         Err(trouble) => {
@@ -32,7 +32,7 @@ pub(super) fn check(found: Result<&CustomResourceDefinition, &Trouble>) -> Check
     } else if served(&tidied(crd)) != served(&tidied(&RevoiceitCredential::crd())) {
         check.warning(
             format!("The CRD is not that of version {}, which this program is of.", env!("CARGO_PKG_VERSION")),
-            format!("If the operator is of this version too: {}", APPLY.to_lowercase().replacen("apply it: ", "", 1)),
+            format!("If the operator is of this version too, apply its CRD: {APPLY}. If not, use the plugin of the operator's version."),
         );
     }
     check

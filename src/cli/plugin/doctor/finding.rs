@@ -98,7 +98,7 @@ fn sum(checks: &[Check]) -> String {
     let skipped = checks.iter().filter(|check| !check.not_checked.is_empty()).count();
     let skipped = if skipped == 0 { String::new() } else { format!(" Checks that could not be made, or not wholly: {skipped}.") };
     match (count(Level::Problem), count(Level::Warning)) {
-        (0, 0) => format!("Nothing is amiss.{skipped}\n"),
+        (0, 0) => format!("Nothing amiss was found.{skipped}\n"),
         (problems, warnings) => format!("Problems: {problems}, warnings: {warnings}.{skipped}\n"),
     }
 }
@@ -122,7 +122,7 @@ mod tests {
              ? metrics      not checked: no right\n✓ lease        held by x\n\
              Problems: 1, warnings: 1. Checks that could not be made, or not wholly: 1.\n"
         );
-        assert_eq!(report(&[good], Paint::OFF), "✓ lease        held by x\nNothing is amiss.\n");
+        assert_eq!(report(&[good], Paint::OFF), "✓ lease        held by x\nNothing amiss was found.\n");
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(super) async fn run(access: &Access, args: &DoctorArgs) -> anyhow::Result<Ou
 async fn examine(access: &Access, namespace: &str) -> anyhow::Result<Vec<Check>> {
     let server = match access.server_time().await {
         Ok(time) => time,
+        Err(kube::Error::Api(status)) if status.code == 401 => return Err(Trouble::Unknown.into()),
         Err(kube::Error::Api(_)) => None,
         Err(error) => bail!("the API server cannot be reached: {}", describe(&error)),
     };
@@ -88,9 +89,9 @@ async fn of_resources(access: &Access, namespace: &str, scope: &[String]) -> Vec
         Err(trouble) => {
             let mut check = Check::new("resources", "");
             if trouble == Trouble::NoCrd {
-                check.problem(trouble.to_string(), "Install the CRD.")
+                check.problem(trouble.to_string(), "Install the CRD.");
             } else {
-                check.skip(&trouble)
+                check.skip(&trouble);
             }
             return vec![check];
         }

@@ -30,55 +30,53 @@ pub(super) fn status(resources: &[Read], now: Timestamp) -> Check {
     let mut check = Check::new("resources", format!("{} looked at", resources.len()));
     for read in resources {
         let name = named(read);
-        let Ok(resource) = &read.0 else {
-            check.problem(
+        match &read.0 {
+            Err(_) => check.problem(
                 format!("{name} cannot be read: it is not what the CRD describes."),
                 "Apply it again, or delete it: its tokens are revoked all the same.",
-            );
-            continue;
-        };
-        let status = resource.status.clone().unwrap_or_default();
-        if let Some(deleted_at) = resource.metadata.deletion_timestamp.as_ref().map(|time| time.0) {
-            let limit = SignedDuration::try_from(resource.spec.revocation.deadline()).unwrap_or(SignedDuration::MAX).saturating_add(LATE);
-            if now.duration_since(deleted_at) > limit {
-                check.problem(
-                    format!("{name} has been going for {}, longer than spec.revocation.deadline.", span(deleted_at, now)),
-                    "An operator that works would have ended it: see the other findings. Do not remove the finalizer by hand while tokens matter.",
-                );
-            }
-            continue;
-        }
-        if status.suspected_lost.unwrap_or(0) > 0 {
-            check.warning(
-                format!("{name}: {} refresh tokens may exist although nobody has them.", status.suspected_lost.unwrap_or(0)),
-                "Make a new client pair on the Revoiceit platform, put it into the credentials Secret, and delete the old one there.",
-            );
-        }
-        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
-        let Some(ready) = ready else { continue };
-        let overdue = status.refresh_at.as_ref().map(|time| time.0).filter(|due| now.duration_since(*due) > LATE);
-        match (view::reason(resource), overdue) {
-            (Some(reason), _) if is_told_elsewhere(reason) => {}
-            (Some(reason), _) if reason.is_trouble() => {
-                let what = format!(
-                    "{name}: {}{}.",
-                    reason.as_str(),
-                    if ready.status == "True" { ", with a token that is still valid" } else { "" }
-                );
-                if ready.status == "True" && !reason.needs_person() {
-                    check.warning(what, &ready.message)
-                } else {
-                    check.problem(what, &ready.message)
-                }
-            }
-            (_, Some(due)) if !resource.spec.suspend => check.problem(
-                format!("{name}: the refresh is overdue since {}.", span(due, now)),
-                "No operator works on it: see the other findings, and the operator's log.",
             ),
-            _ => {}
+            Ok(resource) => match resource.metadata.deletion_timestamp.as_ref() {
+                Some(deleted_at) => going(&mut check, &name, resource, deleted_at.0, now),
+                None => reported(&mut check, &name, resource, now),
+            },
         }
     }
     check
+}
+
+fn going(check: &mut Check, name: &str, resource: &RevoiceitCredential, deleted_at: Timestamp, now: Timestamp) {
+    let limit = SignedDuration::try_from(resource.spec.revocation.deadline()).unwrap_or(SignedDuration::MAX).saturating_add(LATE);
+    if now.duration_since(deleted_at) > limit {
+        check.problem(
+            format!("{name} has been going for {}, longer than spec.revocation.deadline.", span(deleted_at, now)),
+            "An operator that works would have ended it: see the other findings. Do not remove the finalizer by hand while tokens matter.",
+        );
+    }
+}
+
+fn reported(check: &mut Check, name: &str, resource: &RevoiceitCredential, now: Timestamp) {
+    let Some(status) = &resource.status else { return };
+    if let Some(lost) = status.suspected_lost.filter(|lost| *lost > 0) {
+        check.warning(
+            format!("{name}: {lost} refresh tokens may exist although nobody has them."),
+            "Make a new client pair on the Revoiceit platform, put it into the credentials Secret, and delete the old one there.",
+        );
+    }
+    let Some(ready) = status.conditions.iter().find(|condition| condition.type_ == "Ready") else { return };
+    let is_ready = ready.status == "True";
+    let overdue = status.refresh_at.as_ref().map(|time| time.0).filter(|due| now.duration_since(*due) > LATE);
+    match (view::reason(resource), overdue) {
+        (Some(reason), _) if is_told_elsewhere(reason) => {}
+        (Some(reason), _) if reason.is_trouble() && is_ready && !reason.needs_person() => {
+            check.warning(format!("{name}: {}, with a token that is still valid.", reason.as_str()), &ready.message);
+        }
+        (Some(reason), _) if reason.is_trouble() => check.problem(format!("{name}: {}.", reason.as_str()), &ready.message),
+        (_, Some(due)) if !resource.spec.suspend => check.problem(
+            format!("{name}: the refresh is overdue since {}.", span(due, now)),
+            "No operator works on it: see the other findings, and the operator's log.",
+        ),
+        _ => {}
+    }
 }
 
 fn is_told_elsewhere(reason: Reason) -> bool {
