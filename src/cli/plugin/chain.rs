@@ -12,7 +12,7 @@ use crate::api::Reason;
 
 /// The lines about one resource.
 pub(super) fn chain(view: &View, now: Timestamp, paint: Paint) -> String {
-    let (mark, word) = summary(view);
+    let (mark, word) = summary(view, now);
     let mut text = format!("{} {}", paint.mark(mark), paint.bold(&format!("{}/{}", view.namespace, view.name)));
     let _ = writeln!(text, "  {}", paint.like(mark, &word));
     for (name, (mark, what)) in
@@ -27,13 +27,13 @@ pub(super) fn chain(view: &View, now: Timestamp, paint: Paint) -> String {
 }
 
 /// The last line about several.
-pub(super) fn total(views: &[View]) -> String {
+pub(super) fn total(views: &[View], now: Timestamp) -> String {
     let ready = views.iter().filter(|view| view.ready).count();
-    let stuck = views.iter().filter(|view| summary(view).0 == Mark::Bad).count();
+    let stuck = views.iter().filter(|view| summary(view, now).0 == Mark::Bad).count();
     format!("{} resources: {ready} ready, {} not, {stuck} of which wait for a person.\n", views.len(), views.len() - ready)
 }
 
-fn summary(view: &View) -> (Mark, String) {
+fn summary(view: &View, now: Timestamp) -> (Mark, String) {
     let reason = view.reason.as_deref().map(plain).unwrap_or_default();
     let needs_person = known(&reason).is_some_and(Reason::needs_person);
     let is_quiet = known(&reason).is_none_or(|reason| !reason.is_trouble() && reason != Reason::Suspended);
@@ -41,15 +41,16 @@ fn summary(view: &View) -> (Mark, String) {
         View { deleting: true, .. } => (Mark::Pending, format!("being deleted, {reason}")),
         View { reason: None, .. } => (Mark::Bad, "no operator has looked at it".to_owned()),
         View { ready: true, .. } => (if is_quiet { Mark::Good } else { Mark::Warning }, format!("Ready, {reason}")),
-        View { token: Some(token), .. } if view.message.is_some() && is_outdated(view) => {
+        View { token: Some(token), .. } if is_contradicted(view) && token.expires_at <= now => {
             (Mark::Bad, format!("not ready: the token expired at {} and no operator has said so", time(token.expires_at)))
         }
+        _ if is_contradicted(view) => (Mark::Bad, "not ready: the target is not as the operator left it".to_owned()),
         _ => (if needs_person { Mark::Bad } else { Mark::Pending }, format!("not ready, {reason}")),
     }
 }
 
-/// The status says something that the clock contradicts.
-fn is_outdated(view: &View) -> bool {
+/// The status says that all is well, and what is seen says otherwise.
+fn is_contradicted(view: &View) -> bool {
     !view.ready && view.reason.as_deref() == Some(Reason::TokenReady.as_str())
 }
 
@@ -101,7 +102,9 @@ fn target(view: &View) -> (Mark, String) {
         (Some(Reason::TargetConflict), _) | (None, SecretState::Foreign) => (Mark::Bad, format!("Secret {secret} is not this resource's")),
         (Some(reason), _) => (Mark::Bad, format!("Secret {secret} cannot be written: {}", reason.as_str())),
         (None, SecretState::Present) => (Mark::Good, format!("Secret {secret}")),
-        (None, SecretState::Missing) => (if view.ready { Mark::Bad } else { Mark::Pending }, format!("Secret {secret} does not exist")),
+        (None, SecretState::Missing) => {
+            (if is_contradicted(view) { Mark::Bad } else { Mark::Pending }, format!("Secret {secret} does not exist"))
+        }
         (None, SecretState::Unknown) => (Mark::Unknown, format!("Secret {secret} (you may not read Secrets)")),
     }
 }
@@ -267,6 +270,13 @@ mod tests {
             (lines[0].as_str(), lines[4].as_str()),
             ("… team-a/speech  being deleted, Revoking", "  … next         revocation of 2 refresh tokens")
         );
+    }
+
+    #[test]
+    fn one_whose_target_was_taken_away() {
+        let text = lines(json!({}), &Seen(vec![("client", Ok(Some(secret("client", None))))]));
+        assert_eq!(text[0], "✗ team-a/speech  not ready: the target is not as the operator left it");
+        assert_eq!(text[3], "  ✗ target       Secret token does not exist");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(super) async fn run(access: &Access, args: &StatusArgs) -> anyhow::Result<Ou
             let mut blocks: Vec<String> = views.iter().map(|view| chain::chain(view, now, paint)).collect();
             blocks.extend(unreadable.iter().map(|read| unreadable_line(read, paint)));
             if views.len() > 1 {
-                blocks.push(chain::total(&views));
+                blocks.push(chain::total(&views, now));
             }
             say(&blocks.join("\n"));
         }

@@ -17,7 +17,7 @@ use crate::api::{Failure, Reason, RevoiceitCredential, names};
 pub(super) struct View {
     pub(super) namespace: String,
     pub(super) name: String,
-    /// The condition Ready is True, and the token has not expired since.
+    /// The condition Ready is True, the token has not expired since, and the target is not seen to be missing or somebody else's.
     pub(super) ready: bool,
     pub(super) reason: Option<String>,
     pub(super) message: Option<String>,
@@ -118,8 +118,9 @@ pub(super) fn view(read: &Read, secrets: &impl Secrets, now: Timestamp) -> Optio
     let credentials = &resource.spec.credentials_secret_ref.name;
     let target = &resource.spec.target.name;
     let is_ours = |secret: &SecretMeta| secret.annotations().get(names::RESOURCE_ANNOTATION) == Some(&name);
+    let target_state = state(target, &is_ours);
     Some(View {
-        ready: is_ready,
+        ready: is_ready && !matches!(target_state, SecretState::Missing | SecretState::Foreign),
         reason: ready.map(|ready| ready.reason.clone()),
         message: ready.map(|ready| ready.message.clone()),
         suspended: resource.spec.suspend,
@@ -131,7 +132,7 @@ pub(super) fn view(read: &Read, secrets: &impl Secrets, now: Timestamp) -> Optio
             issued_at: status.issued_at.as_ref().map(|time| time.0),
             expires_at,
         }),
-        target: SecretView { secret: target.clone(), state: state(target, &is_ours) },
+        target: SecretView { secret: target.clone(), state: target_state },
         next: next(resource),
         rotation_pending: rotation_pending(resource),
         pending_revocations: status.pending_revocations.unwrap_or(0),
@@ -279,13 +280,13 @@ pub(super) mod tests {
     fn a_target_is_known_by_its_annotation() {
         let of = |seen| {
             let view = view(&resource(json!({})), &Seen(vec![("token", seen)]), at("10:12:00")).expect("readable");
-            (view.credentials.state, view.target.state)
+            (view.target.state, view.ready)
         };
-        assert_eq!(of(Ok(Some(secret("token", Some("speech"))))), (SecretState::Missing, SecretState::Present));
-        assert_eq!(of(Ok(Some(secret("token", Some("other"))))).1, SecretState::Foreign);
-        assert_eq!(of(Ok(Some(secret("token", None)))).1, SecretState::Foreign);
-        assert_eq!(of(Ok(None)).1, SecretState::Missing);
-        assert_eq!(of(Err(())).1, SecretState::Unknown);
+        assert_eq!(of(Ok(Some(secret("token", Some("speech"))))), (SecretState::Present, true));
+        assert_eq!(of(Ok(Some(secret("token", Some("other"))))), (SecretState::Foreign, false));
+        assert_eq!(of(Ok(Some(secret("token", None)))), (SecretState::Foreign, false));
+        assert_eq!(of(Ok(None)), (SecretState::Missing, false));
+        assert_eq!(of(Err(())), (SecretState::Unknown, true));
     }
 
     #[test]

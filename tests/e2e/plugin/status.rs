@@ -98,10 +98,10 @@ async fn a_target_that_is_missing_or_somebody_elses_is_seen() -> Result<()> {
     let edit = world.person("edit").await?;
     world.kubectl(&["delete", "secret/token"]).await?;
     let said = world.plugin(&edit, &["status", "speech"]).await?;
-    assert!(said.has("  ✗ target       Secret token does not exist"), "{said:?}");
+    assert!(said.code == Some(3) && said.has("  ✗ target       Secret token does not exist"), "{said:?}");
     world.foreign_secret("token").await?;
     let said = world.plugin(&edit, &["status", "speech"]).await?;
-    assert!(said.has("  ✗ target       Secret token is not this resource's"), "{said:?}");
+    assert!(said.code == Some(3) && said.has("  ✗ target       Secret token is not this resource's"), "{said:?}");
     world.no_secret_is_told(&[]).await
 }
 
