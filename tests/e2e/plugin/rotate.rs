@@ -41,6 +41,7 @@ async fn a_rotation_that_is_waited_for_brings_one_new_token() -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
+    world.at_rest().await?;
     world.nothing_is_forgotten().await?;
     world.no_secret_is_told(&[&operator]).await
 }
