@@ -38,6 +38,7 @@ mod revocations;
 mod scope;
 mod seen;
 mod shared;
+mod soak;
 mod stage;
 mod startup;
 mod targets;

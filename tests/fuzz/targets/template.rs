@@ -1,6 +1,8 @@
 //! A target's template: filled in as by plain replacement.
 #![no_main]
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use libfuzzer_sys::fuzz_target;
 use revoiceit_operator::{
@@ -22,7 +24,7 @@ fuzz_target!(|template: &str| {
         access: AccessToken::new("TOKEN"),
         sent_at: Timestamp::UNIX_EPOCH,
         expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1),
-        source: Digest::of_data(&[("key", "value")].map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec().into())).into()),
+        source: Digest::of_data(&BTreeMap::new()),
         source_version: None,
     };
     let desired = desired(&RevoiceitCredential::new("speech", spec), &id, &live);
