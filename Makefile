@@ -34,6 +34,16 @@ helm: ## Builds Helm for the tests: once, some minutes
 test: deps cluster helm build ## Runs all tests, those against a real Kubernetes too
 	cargo test --locked --workspace --no-fail-fast
 
+.PHONY: fuzz
+fuzz: ## Fuzzes each reader for SECONDS (60); needs `rustup toolchain install nightly` and `cargo install cargo-fuzz`
+	@for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+		echo "== $$target"; \
+		mkdir -p $(cache)/fuzz/$$target; \
+		cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir $(cache)/fuzz/target $$target \
+			$(cache)/fuzz/$$target $$(ls -d tests/fuzz/seeds/$$target 2>/dev/null || echo src/planner/tests/golden) -- \
+			-max_total_time=$(or $(SECONDS),60) -rss_limit_mb=512 -max_len=65536 -print_final_stats=1 -artifact_prefix=$(cache)/fuzz/found-; \
+	done
+
 .PHONY: demo
 demo: $(if $(KUBECONFIG),,cluster) build ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
 	cargo run --locked --quiet --package revoiceit-harness --bin demo

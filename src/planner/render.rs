@@ -135,6 +135,8 @@ impl Desired {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn filled(template: &str) -> String {
@@ -147,5 +149,14 @@ mod tests {
         assert_eq!(filled("{{ expiresAt }}{{ expiresAt }}"), "THENTHEN");
         assert_eq!(filled("{{ refreshToken }} {{{ expiresAt }}} {{"), "{{ refreshToken }} {THEN} {{");
         assert_eq!(filled("{{ {{ expiresAt }}"), "{{ THEN");
+    }
+
+    proptest! {
+        /// As long as no value looks like a placeholder, filling in is plain replacement.
+        #[test]
+        fn any_template_is_filled_in(template in r"(\{\{ | \}\}|accessToken|expiresAt|\{\{ accessToken \}\}|\PC){0,12}") {
+            let plain = template.replace("{{ accessToken }}", "TOKEN").replace("{{ expiresAt }}", "THEN");
+            prop_assert_eq!(fill(&template, &[("accessToken", "TOKEN"), ("expiresAt", "THEN")]), plain);
+        }
     }
 }

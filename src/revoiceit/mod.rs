@@ -11,6 +11,8 @@ mod ca_file;
 mod client;
 #[cfg(test)]
 mod client_tests;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod headers;
 mod jwt;
 mod once;

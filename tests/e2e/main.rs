@@ -39,6 +39,7 @@ mod revocations;
 mod scope;
 mod seen;
 mod shared;
+mod soak;
 mod stage;
 mod startup;
 mod targets;

@@ -1,6 +1,9 @@
 //! Which histories are run.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use crate::history::{Kind, Report, run};
 
@@ -8,16 +11,16 @@ const QUIET: Kind = Kind { resources: 20, hours: 24, edits: true, faults: false,
 /// Something is wrong most of the time, and for less than eight minutes at a time.
 const STORMY: Kind = Kind { faults: true, storms: 48, ..QUIET };
 
-/// Runs so many histories of a kind, on all cores; none may have anything to complain of.
-fn histories(name: &str, kind: Kind, seeds: u64) -> Report {
-    let next = AtomicU64::new(0);
+/// Runs a history of this kind for each seed, on all cores; none may have anything to complain of.
+fn histories(name: &str, kind: Kind, seeds: Range<u64>) -> Report {
+    let next = AtomicU64::new(seeds.start);
     let total = std::sync::Mutex::new(Report::default());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
+                    if seed >= seeds.end {
                         break;
                     }
                     let report = run(kind, seed);
@@ -37,7 +40,7 @@ fn histories(name: &str, kind: Kind, seeds: u64) -> Report {
     });
     let total = total.into_inner().expect("no history panics with it");
     println!(
-        "{name}: {seeds} histories, {} writes, {} issues, {} suspects; of {} looks {} found an expired token and {} none; at {} of them it had to be valid",
+        "{name}: histories {seeds:?}, {} writes, {} issues, {} suspects; of {} looks {} found an expired token and {} none; at {} of them it had to be valid",
         total.writes, total.issues, total.suspects, total.looks, total.expired, total.absent, total.judged
     );
     assert!(
@@ -53,52 +56,55 @@ fn histories(name: &str, kind: Kind, seeds: u64) -> Report {
 /// For each cause one line of tokens, exactly.
 #[test]
 fn quiet_days() {
-    histories("quiet", QUIET, 2);
+    histories("quiet", QUIET, 0..2);
 }
 
 #[test]
 fn stormy_days() {
-    histories("stormy", STORMY, 2);
+    histories("stormy", STORMY, 0..2);
 }
 
 #[test]
 fn stormy_days_of_tokens_that_rotate() {
-    histories("stormy, rotating", Kind { rotates: true, ..STORMY }, 2);
+    histories("stormy, rotating", Kind { rotates: true, ..STORMY }, 0..2);
 }
 
 #[test]
 fn stormy_mornings_with_an_election() {
-    histories("stormy, elected", Kind { both_lead: false, hours: 6, resources: 10, ..STORMY }, 2);
+    histories("stormy, elected", Kind { both_lead: false, hours: 6, resources: 10, ..STORMY }, 0..2);
 }
 
 /// For a night. Says what part of the time pods found a valid token.
 mod at_night {
     use super::*;
 
-    fn count(default: u64) -> u64 {
-        std::env::var("HISTORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(default)
+    /// The seeds `FROM` up to `FROM` + `HISTORIES`, in parts: a night of thousands can be shared out.
+    fn seeds(part: u64) -> Range<u64> {
+        let number = |name: &str, default| std::env::var(name).map_or(default, |number| number.parse().expect("a number"));
+        let from = number("FROM", 0);
+        from..from + number("HISTORIES", 100).div_ceil(part)
     }
 
     #[test]
     #[ignore = "minutes"]
     fn days() {
-        histories("quiet", QUIET, count(100));
-        histories("stormy", STORMY, count(100));
-        histories("stormy, rotating", Kind { rotates: true, ..STORMY }, count(100));
-        histories("stormy, elected", Kind { both_lead: false, ..STORMY }, count(100) / 4);
+        histories("quiet", QUIET, seeds(1));
+        histories("stormy", STORMY, seeds(1));
+        histories("stormy, rotating", Kind { rotates: true, ..STORMY }, seeds(1));
+        histories("stormy, elected", Kind { both_lead: false, ..STORMY }, seeds(4));
     }
 
     #[test]
     #[ignore = "minutes"]
     fn weeks_of_many() {
-        histories("a week of 300", Kind { resources: 300, hours: 7 * 24, storms: 12, ..STORMY }, count(100) / 50);
+        histories("a week of 300", Kind { resources: 300, hours: 7 * 24, storms: 12, ..STORMY }, seeds(50));
     }
 
     /// Revoiceit is away for so long that tokens do expire.
     #[test]
     #[ignore = "minutes"]
     fn long_outages() {
-        histories("outages of up to 45 minutes", Kind { faults: false, storms: 12, last: (15, 45), ..QUIET }, count(100));
+        histories("outages of up to 45 minutes", Kind { faults: false, storms: 12, last: (15, 45), ..QUIET }, seeds(1));
     }
 }
 
