@@ -14,6 +14,8 @@
 //!
 //! What is accepted of each is said where it is checked.
 
+use revoiceit_operator::planner::Consent;
+
 use crate::{
     sight::{ResourceSight, Seen, is_token},
     state::{Model, State, is_listed},
@@ -24,7 +26,7 @@ impl Model {
     /// I3, I4 and I9, when a target is written.
     pub(crate) fn check_delivery(&mut self, state: &mut State, name: u8, owner: u8, content: u8, creates: bool) {
         let place = usize::from(name);
-        if state.world.targets[place] == Target::Foreign {
+        if matches!(state.world.targets[place], Target::Foreign { consent } if consent != Consent::Given) {
             self.violated("I4", format!("target-{name} is overwritten and was somebody else's"));
         }
         let token = state.world.access_tokens[usize::from(content)];

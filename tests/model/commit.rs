@@ -1,35 +1,59 @@
 //! The API server: what a write does, on its conditions.
 
+use revoiceit_operator::planner::Consent;
+
 use crate::{
     state::{Model, State},
     world::{Held, NAMES, Record, Target, Write},
 };
 
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Committed {
+    Yes,
+    /// Its precondition does not hold.
+    No,
+    /// The object may not be changed so.
+    Invalid,
+}
+
+impl From<bool> for Committed {
+    fn from(may: bool) -> Self {
+        if may { Self::Yes } else { Self::No }
+    }
+}
+
 impl Model {
     /// Does the write if its conditions hold.
-    pub(crate) fn commit(&mut self, state: &mut State, write: Write, is_current: bool) -> bool {
+    pub(crate) fn commit(&mut self, state: &mut State, write: Write, is_current: bool) -> Committed {
         match write {
             Write::Target { name, owner, content, creates } => {
                 let there = state.world.targets[usize::from(name)];
                 let may = if creates { there == Target::Absent } else { is_current && there != Target::Absent };
-                if may {
-                    self.check_delivery(state, name, owner, content, creates);
-                    state.world.targets[usize::from(name)] = Target::Ours { owner: Some(owner), content };
-                    state.touch_target(name);
+                if !may {
+                    return Committed::No;
                 }
-                may
+                self.check_delivery(state, name, owner, content, creates);
+                let is_immutable =
+                    matches!(there, Target::Ours { is_immutable: true, .. } | Target::Foreign { consent: Consent::Immutable });
+                if is_immutable && !matches!(there, Target::Ours { content: kept, .. } if kept == content) {
+                    return Committed::Invalid;
+                }
+                state.world.targets[usize::from(name)] = Target::Ours { owner: Some(owner), content, is_immutable };
+                state.touch_target(name);
+                Committed::Yes
             }
             Write::DeleteTarget { name } => {
                 let there = state.world.targets[usize::from(name)];
                 let may = is_current && there != Target::Absent;
                 if may {
-                    if there == Target::Foreign {
+                    if matches!(there, Target::Foreign { .. }) {
                         self.violated("I4", format!("target-{name} is deleted and was somebody else's"));
                     }
                     state.world.targets[usize::from(name)] = Target::Absent;
                     state.touch_target(name);
                 }
-                may
+                may.into()
             }
             Write::Ledger { uid, record, creates, counts_loss } => {
                 let there = state.world.ledgers[usize::from(uid)];
@@ -37,32 +61,32 @@ impl Model {
                 if may {
                     self.save(state, uid, record, counts_loss);
                 }
-                may
+                may.into()
             }
             Write::DeleteLedger { uid, told } => {
-                let Some(record) = state.world.ledgers[usize::from(uid)].filter(|_| is_current) else { return false };
+                let Some(record) = state.world.ledgers[usize::from(uid)].filter(|_| is_current) else { return Committed::No };
                 state.world.tally.told += if told { record.lost } else { 0 };
                 state.world.ledgers[usize::from(uid)] = None;
                 state.touch_ledger(uid);
-                true
+                Committed::Yes
             }
             Write::Claim { uid } => {
                 let resource = state.world.resource.as_mut().filter(|resource| is_current && resource.deleted_at.is_none());
-                let Some(resource) = resource else { return false };
+                let Some(resource) = resource else { return Committed::No };
                 resource.held = Held::Claimed;
                 state.world.tally.was_claimed[usize::from(uid)] = true;
                 state.touch_resource();
-                true
+                Committed::Yes
             }
             Write::Release { uid, is_denied } => {
-                let Some(mut resource) = state.world.resource.filter(|_| is_current) else { return false };
+                let Some(mut resource) = state.world.resource.filter(|_| is_current) else { return Committed::No };
                 if !is_denied {
                     self.check_release(state, uid);
                 }
                 resource.held = Held::Free;
                 state.world.resource = resource.deleted_at.is_none().then_some(resource);
                 state.touch_resource();
-                true
+                Committed::Yes
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What users do.
 
+use revoiceit_operator::planner::Consent;
+
 use crate::{
     sight::{Pass, TargetSight},
     state::State,
@@ -31,11 +33,19 @@ pub(crate) enum Edit {
     SpoilTarget,
     /// Somebody else creates a Secret under a target's name.
     Foreign,
+    /// It is deleted again.
+    DeleteForeign,
+    /// Its owner consents to its being replaced, or takes that back.
+    Consent,
+    /// Somebody makes the Secret under the target's name immutable.
+    Immutable,
+    /// Our annotation is taken off the target.
+    Disown,
     DeleteLedger,
 }
 
 /// All of them.
-pub(crate) const ALL: [Edit; 16] = [
+pub(crate) const ALL: [Edit; 20] = [
     Edit::Credentials,
     Edit::BadCredentials,
     Edit::TouchCredentials,
@@ -51,6 +61,10 @@ pub(crate) const ALL: [Edit; 16] = [
     Edit::DeleteTarget,
     Edit::SpoilTarget,
     Edit::Foreign,
+    Edit::DeleteForeign,
+    Edit::Consent,
+    Edit::Immutable,
+    Edit::Disown,
     Edit::DeleteLedger,
 ];
 
@@ -64,8 +78,14 @@ pub(crate) fn is_possible(state: &State, edit: Edit) -> bool {
         Edit::Rename | Edit::Rotate | Edit::Suspend | Edit::Delete | Edit::Orphan => resource.is_some(),
         Edit::Recreate | Edit::Restore => state.world.resource.is_none() && usize::from(state.world.uids) < UIDS,
         Edit::Force => state.world.resource.is_some_and(|resource| resource.held != Held::Free),
-        Edit::DeleteTarget | Edit::SpoilTarget => matches!(target, Some(Target::Ours { .. })),
+        Edit::DeleteTarget | Edit::Disown => matches!(target, Some(Target::Ours { .. })),
+        Edit::SpoilTarget => matches!(target, Some(Target::Ours { is_immutable: false, .. })),
         Edit::Foreign => target == Some(Target::Absent),
+        Edit::DeleteForeign => matches!(target, Some(Target::Foreign { .. })),
+        Edit::Consent => matches!(target, Some(Target::Foreign { consent: Consent::NotGiven | Consent::Given })),
+        Edit::Immutable => {
+            matches!(target, Some(Target::Ours { is_immutable: false, .. } | Target::Foreign { consent: Consent::Given }))
+        }
         Edit::DeleteLedger => state.world.ledgers.iter().any(Option::is_some),
     }
 }
@@ -123,19 +143,25 @@ pub(crate) fn edit(state: &mut State, edit: Edit) {
             world.uids += 1;
             tally.issues_left += 1;
         }
-        Edit::DeleteTarget | Edit::SpoilTarget => {
+        Edit::DeleteTarget | Edit::SpoilTarget | Edit::Foreign | Edit::DeleteForeign | Edit::Consent | Edit::Immutable | Edit::Disown => {
             let name = world.resource.map_or(0, |resource| resource.target);
-            match &mut world.targets[usize::from(name)] {
-                Target::Ours { content, .. } if edit == Edit::SpoilTarget => *content = EDITED,
-                target => *target = Target::Absent,
-            }
+            let target = &mut world.targets[usize::from(name)];
+            *target = edited_target(*target, edit);
             state.touch_target(name);
         }
-        Edit::Foreign => {
-            let name = world.resource.map_or(0, |resource| resource.target);
-            world.targets[usize::from(name)] = Target::Foreign;
-        }
         Edit::DeleteLedger => delete_ledger(state),
+    }
+}
+
+/// The Secret under the target's name after somebody edited it.
+fn edited_target(there: Target, edit: Edit) -> Target {
+    match (edit, there) {
+        (Edit::SpoilTarget, Target::Ours { owner, is_immutable, .. }) => Target::Ours { owner, content: EDITED, is_immutable },
+        (Edit::Immutable, Target::Ours { owner, content, .. }) => Target::Ours { owner, content, is_immutable: true },
+        (Edit::Immutable, Target::Foreign { .. }) => Target::Foreign { consent: Consent::Immutable },
+        (Edit::Consent, Target::Foreign { consent: Consent::NotGiven }) => Target::Foreign { consent: Consent::Given },
+        (Edit::Consent | Edit::Foreign | Edit::Disown, _) => Target::Foreign { consent: Consent::NotGiven },
+        _ => Target::Absent,
     }
 }
 

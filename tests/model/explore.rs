@@ -4,7 +4,7 @@
 //! MODEL="live time=2 edits=Rename,Delete n=2 faults=1 any" cargo test -p revoiceit-model explore -- --ignored --nocapture
 //! ```
 //!
-//! `fresh`, `live`, `due`, `drain`: the start. `time`, `faults`, `n` (edits), `kills`: the budget. `edits=all`, or names of [`Edit`]. `any`, or
+//! `fresh`, `foreign`, `live`, `due`, `drain`: the start. `time`, `faults`, `n` (edits), `kills`: the budget. `edits=all`, or names of [`Edit`]. `any`, or
 //! `crash`, `lost`, `deny`, `call`, `bogus`: kinds of fault. `spurious`, `noglance`, `readback`, `rotate=adds`, `rotate=replaces`, `acts=7`: laws.
 //! `liveness=4`, `limit=1000000`: how much is searched. `walks=1000`: random histories instead.
 
@@ -28,6 +28,7 @@ fn explore() {
             "fresh" => scenario.start = Start::Fresh,
             "walks" => walks = number(),
             "live" => scenario.start = Start::Live,
+            "foreign" => scenario.start = Start::Foreign,
             "due" => scenario.start = Start::Due,
             "drain" => scenario.start = Start::Drain,
             "acts" => scenario.max_acts = number(),

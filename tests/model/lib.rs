@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Not in it: the gate, the queue and watches (whatever is due begins, whatever happens wakes), clocks that step or differ, retry times, pauses
-//! after repairs, two resources with one target, adoption and immutable targets, a record of another format or place, finalizers of others, a
+//! after repairs, two resources with one target, a record of another format or place, finalizers of others, a
 //! resource that cannot be read, deletion of a namespace, and the 60 s between the check of a look's age and the sending.
 //!
 //! * the state: [`world`] (servers), [`sight`] (passes), [`state`]

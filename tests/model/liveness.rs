@@ -4,6 +4,8 @@
 //! So a time that no pass asks to be woken at is found here, and a pass that rests although there is more for it to do. (Whatever others do wakes
 //! everybody: the model has no watches.)
 
+use revoiceit_operator::planner::Consent;
+
 use crate::{
     adversity::{Step, after},
     canon::canonical,
@@ -191,7 +193,8 @@ fn wants(world: &World) -> Option<&'static str> {
     let is_delivered = matches!(target, Target::Ours { content, .. } if is_token(content)
         && record.is_some_and(|record| record.live.is_some_and(|live| live.access == content)));
     let has_pair = world.credentials.is_some_and(|there| there.pair != BAD_PAIR);
-    if target == Target::Foreign || resource.is_suspended || !has_pair {
+    let is_foreign = matches!(target, Target::Foreign { consent } if consent != Consent::Given);
+    if is_foreign || resource.is_suspended || !has_pair {
         // A person has to act.
         return None;
     }

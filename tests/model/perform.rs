@@ -3,6 +3,7 @@
 use revoiceit_operator::planner::Refused;
 
 use crate::{
+    commit::Committed,
     pass::refusable,
     sight::{Act, Came, Change, Failure, Hand, Pass, Phase, Plan, ResourceSight, TargetSight},
     state::{Model, Rotation, State, as_kept, as_seen_by},
@@ -108,7 +109,11 @@ impl Model {
         let (write, is_current) = self.request(state, replica, pass, act);
         match outcome {
             Outcome::Plain => {
-                let came = if self.commit(state, write, is_current) { reply(state, replica, pass, act) } else { Came::Changed };
+                let came = match self.commit(state, write, is_current) {
+                    Committed::Yes => reply(state, replica, pass, act),
+                    Committed::No => Came::Changed,
+                    Committed::Invalid => Came::Denied(Refused::Target),
+                };
                 return self.came(state, replica, came);
             }
             Outcome::Committed => {
@@ -164,6 +169,8 @@ impl Model {
     fn try_target(&mut self, state: &State, pass: &Pass, name: u8) -> Came {
         let there = state.world.targets[usize::from(name)];
         match pass.seen.targets[usize::from(name)] {
+            // It is going to be deleted and created anew, which cannot be tried.
+            TargetSight::Ours { is_immutable: true, .. } => Came::Tried(name),
             TargetSight::Absent if there == Target::Absent => Came::Tried(name),
             sight if sight.is_current() => Came::Tried(name),
             _ => Came::Changed,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use revoiceit_operator::planner::Policy;
+use revoiceit_operator::planner::{Consent, Policy};
 
 use crate::{
     adversity::Adversity,
@@ -35,9 +35,11 @@ pub(crate) struct Scenario {
 pub(crate) enum Start {
     /// A resource that nobody has seen yet.
     Fresh,
+    /// The same, and somebody else's Secret under the target's name.
+    Foreign,
     /// A token that is delivered and lives for an hour.
     Live,
-    /// The same, to be refreshed now.
+    /// The same as `Live`, to be refreshed now.
     Due,
     /// The same as `Live`, while everything is drained.
     Drain,
@@ -160,6 +162,7 @@ impl Start {
     fn world(self) -> World {
         match self {
             Self::Fresh => fresh(),
+            Self::Foreign => foreign(),
             Self::Live => live(3600),
             Self::Due => live(800),
             Self::Drain => World { drain_until: Some(300), ..live(3600) },
@@ -174,6 +177,12 @@ fn fresh() -> World {
     world
 }
 
+fn foreign() -> World {
+    let mut world = fresh();
+    world.targets[0] = Target::Foreign { consent: Consent::NotGiven };
+    world
+}
+
 fn live(expires_at: Time) -> World {
     let mut world = World { resource: Some(Resource { held: Held::Claimed, ..Resource::default() }), ..fresh() };
     world.tally.issues_left = 0;
@@ -181,7 +190,7 @@ fn live(expires_at: Time) -> World {
     world.tally.delivered[0] = 1;
     let refresh = world.refresh_tokens.place(RefreshToken { is_alive: true, ..RefreshToken::default() });
     let access = world.access_tokens.place(AccessToken { of: refresh, rank: 1, expires_at });
-    world.targets[0] = Target::Ours { owner: Some(0), content: access };
+    world.targets[0] = Target::Ours { owner: Some(0), content: access, is_immutable: false };
     let mut record = Record { claimed: true, next_revision: 2, ..Record::default() };
     record.listed[0] = Listed::Yes;
     record.live = Some(Live { revision: 1, refresh, access, expires_at, pair: 0, version: Some(0) });

@@ -8,6 +8,7 @@ use crate::{
 };
 
 const ANY: Adversity = Adversity::ANY_FAULT;
+const LOST: Adversity = Adversity { lost: true, ..Adversity::NONE };
 const CRASH_OR_LOST: Adversity = Adversity { crash: true, lost: true, ..Adversity::NONE };
 
 #[test]
@@ -48,6 +49,18 @@ fn another_name_and_back() {
 #[test]
 fn rotation_and_suspension() {
     Scenario::new(Start::Due).time(2).edits(1, &[Edit::Rotate, Edit::Suspend]).holds("rotate, suspend", 207_000);
+}
+
+#[test]
+fn a_foreign_target_and_consent() {
+    const EDITS: [Edit; 4] = [Edit::Consent, Edit::Immutable, Edit::DeleteForeign, Edit::Delete];
+    Scenario::new(Start::Foreign).time(1).edits(2, &EDITS).holds("foreign, two edits", 62_000);
+}
+
+#[test]
+fn a_target_that_is_made_immutable_or_taken_away() {
+    const EDITS: [Edit; 4] = [Edit::Immutable, Edit::Disown, Edit::Consent, Edit::Delete];
+    Scenario::new(Start::Due).edits(2, &EDITS).faults(1, LOST).holds("due, immutable or disowned", 128_000);
 }
 
 #[test]
@@ -141,6 +154,21 @@ mod at_night {
     #[ignore = "minutes"]
     fn a_refresh_that_replaces_tokens_and_a_line_that_ends() {
         Scenario::new(Start::Due).time(2).faults(1, ANY).kills(1).rotating(Rotation::Replaces).holds("due, replaces, a kill", 1_150_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn a_foreign_target_and_consent() {
+        const EDITS: [Edit; 4] = [Edit::Consent, Edit::Immutable, Edit::DeleteForeign, Edit::Delete];
+        Scenario::new(Start::Foreign).time(1).edits(2, &EDITS).faults(1, CRASH_OR_LOST).holds("foreign, two edits, a fault", 1_257_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn a_target_that_is_made_immutable_or_taken_away() {
+        const EDITS: [Edit; 4] = [Edit::Immutable, Edit::Disown, Edit::Consent, Edit::Delete];
+        let scenario = Scenario::new(Start::Due).time(1).edits(2, &EDITS).faults(1, LOST);
+        scenario.holds("due, immutable or disowned, time", 1_352_000);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a pass has seen, has in hand and wants to do: the production types, small.
 
-use revoiceit_operator::planner::{Lane, Refused};
+use revoiceit_operator::planner::{Consent, Lane, Refused};
 
 use crate::world::{Credentials, EDITED, NAMES, Record, Resource, Target, Time};
 
@@ -97,11 +97,13 @@ pub(crate) enum TargetSight {
     Unread,
     Absent,
     Foreign {
+        consent: Consent,
         is_current: bool,
     },
     Ours {
         owner: Owner,
         content: u8,
+        is_immutable: bool,
         is_current: bool,
     },
 }
@@ -278,14 +280,14 @@ impl TargetSight {
     pub(crate) fn of(target: Target, uid: u8) -> Self {
         match target {
             Target::Absent => Self::Absent,
-            Target::Foreign => Self::Foreign { is_current: true },
-            Target::Ours { owner, content } => {
+            Target::Foreign { consent } => Self::Foreign { consent, is_current: true },
+            Target::Ours { owner, content, is_immutable } => {
                 let owner = match owner {
                     Some(owner) if owner == uid => Owner::Me,
                     Some(_) => Owner::OtherUid,
                     None => Owner::None,
                 };
-                Self::Ours { owner, content, is_current: true }
+                Self::Ours { owner, content, is_immutable, is_current: true }
             }
         }
     }
@@ -293,13 +295,13 @@ impl TargetSight {
     /// Somebody has written or deleted the object since.
     pub(crate) fn outdate(&mut self) {
         match self {
-            Self::Foreign { is_current } | Self::Ours { is_current, .. } => *is_current = false,
+            Self::Foreign { is_current, .. } | Self::Ours { is_current, .. } => *is_current = false,
             Self::Unread | Self::Absent => {}
         }
     }
 
     pub(crate) fn is_current(&self) -> bool {
-        matches!(self, Self::Foreign { is_current: true } | Self::Ours { is_current: true, .. })
+        matches!(self, Self::Foreign { is_current: true, .. } | Self::Ours { is_current: true, .. })
     }
 }
 

@@ -1,10 +1,12 @@
 //! A trace as a story that a person can follow.
 
+use revoiceit_operator::planner::Consent;
+
 use crate::{
     adversity::Step,
     pass::Start,
     perform::{Fault, Outcome},
-    sight::{Act, Change, Pass, Phase, Which},
+    sight::{Act, Change, Pass, Phase, Which, is_token},
     state::{Model, State},
     world::{Listed, Record, Target, World},
 };
@@ -131,9 +133,12 @@ fn changes(before: &World, after: &World) -> Vec<String> {
     for (name, target) in after.targets.iter().enumerate().filter(|(name, target)| before.targets[*name] != **target) {
         changes.push(match target {
             Target::Absent => format!("no target-{name}"),
-            Target::Foreign => format!("target-{name} foreign"),
-            Target::Ours { owner, content } => {
-                format!("target-{name} of {} with A{content}", owner.map_or("nobody".to_owned(), |uid| uid.to_string()))
+            Target::Foreign { consent: Consent::NotGiven } => format!("target-{name} foreign"),
+            Target::Foreign { consent } => format!("target-{name} foreign, consent {consent:?}"),
+            Target::Ours { owner, content, is_immutable } => {
+                let owner = owner.map_or("nobody".to_owned(), |uid| uid.to_string());
+                let content = if is_token(*content) { format!("A{content}") } else { "something else".to_owned() };
+                format!("target-{name} of {owner} with {content}{}", if *is_immutable { ", immutable" } else { "" })
             }
         });
     }

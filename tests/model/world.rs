@@ -3,7 +3,7 @@
 //! Everything is small numbers. Objects have no versions: whoever has read one has a bit that says whether it is still the current one, because
 //! a version that was replaced never comes back.
 
-use revoiceit_operator::planner::{Cause, FailureClass};
+use revoiceit_operator::planner::{Cause, Consent, FailureClass};
 
 use crate::list::List;
 
@@ -78,12 +78,17 @@ pub(crate) struct Credentials {
 pub(crate) enum Target {
     #[default]
     Absent,
-    Foreign,
+    Foreign {
+        /// What its annotation comes to.
+        consent: Consent,
+    },
     Ours {
         /// UID in its owner reference.
         owner: Option<u8>,
         /// An access token, or [`EDITED`].
         content: u8,
+        /// Somebody made it so: its content cannot be changed any more.
+        is_immutable: bool,
     },
 }
 

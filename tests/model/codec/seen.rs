@@ -226,14 +226,14 @@ impl Codec {
         Some(match sight {
             TargetSight::Unread => return None,
             TargetSight::Absent => real::Target::Absent,
-            TargetSight::Foreign { is_current } => {
+            TargetSight::Foreign { consent, is_current } => {
                 let meta = ObjectMeta { resource_version: object_version(is_current), ..ObjectMeta::default() };
-                real::Target::Foreign { meta: Arc::new(meta), consent: real::Consent::NotGiven }
+                real::Target::Foreign { meta: Arc::new(meta), consent }
             }
-            TargetSight::Ours { owner, content, is_current } => real::Target::Ours {
+            TargetSight::Ours { owner, content, is_immutable, is_current } => real::Target::Ours {
                 owner: real_owner(owner),
                 data: self.content_digest(content),
-                immutable: false,
+                immutable: is_immutable,
                 meta: self.target_meta(owner, is_current),
             },
         })
@@ -264,10 +264,13 @@ impl Codec {
         match target {
             None => TargetSight::Unread,
             Some(real::Target::Absent) => TargetSight::Absent,
-            Some(real::Target::Foreign { meta, .. }) => TargetSight::Foreign { is_current: is_current(meta) },
-            Some(real::Target::Ours { owner, data, meta, .. }) => {
-                TargetSight::Ours { owner: small_owner(*owner), content: self.content_of(data), is_current: is_current(meta) }
-            }
+            Some(real::Target::Foreign { meta, consent }) => TargetSight::Foreign { consent: *consent, is_current: is_current(meta) },
+            Some(real::Target::Ours { owner, data, immutable, meta }) => TargetSight::Ours {
+                owner: small_owner(*owner),
+                content: self.content_of(data),
+                is_immutable: *immutable,
+                is_current: is_current(meta),
+            },
         }
     }
 
