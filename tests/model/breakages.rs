@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use revoiceit_operator::planner::{
-    self, Act, Came, Cause, Change, Consent, Digest, Hand, Intent, IntentCall, Ledger, Observed, Owner, Plan, Record, Resource, Source,
-    Target,
+    self, Act, Came, Cause, Change, Digest, Hand, Intent, IntentCall, Ledger, Observed, Owner, Plan, Record, Resource, Source, Target,
 };
 
 use crate::{
@@ -25,7 +24,7 @@ const WITHOUT_LOOK_FOR_PERMIT: Switches = Switches { keeps_sights_while_waiting:
 
 impl Scenario {
     /// The model finds that this does not hold.
-    fn breaks(&self, rule: &str, invariant: &str) {
+    pub(crate) fn breaks(&self, rule: &str, invariant: &str) {
         let liveness = u32::from(invariant == "liveness");
         let found = Self { liveness, limit: 400_000, ..*self }.search(rule);
         let counterexample = found.counterexample.unwrap_or_else(|| panic!("{rule}: broken, and the model does not find it"));
@@ -242,53 +241,4 @@ fn a_successor_is_taken_for_permission_to_revoke() {
     }
     let broken = Planner { plan, ..PRODUCTION };
     Scenario::new(Start::Live).edits(3, &[Edit::Orphan, Edit::Force, Edit::Recreate]).planner(broken).breaks("no_gone_check", "I3");
-}
-
-/// The same, with other targets.
-fn with_targets(seen: &Observed, change: impl Fn(&mut Target)) -> Observed {
-    let mut seen = seen.clone();
-    seen.targets.values_mut().for_each(change);
-    seen
-}
-
-#[test]
-fn a_foreign_target_is_taken_without_consent() {
-    fn plan(seen: &Observed, now: Timestamp) -> Plan {
-        let consents = |target: &mut Target| {
-            if let Target::Foreign { consent, .. } = target {
-                *consent = Consent::Given;
-            }
-        };
-        planner::plan(&with_targets(seen, consents), now)
-    }
-    let broken = Planner { plan, ..PRODUCTION };
-    Scenario::new(Start::Foreign).planner(broken).breaks("no_consent", "I4");
-}
-
-#[test]
-fn consent_is_given_and_not_seen() {
-    fn plan(seen: &Observed, now: Timestamp) -> Plan {
-        let refuses = |target: &mut Target| {
-            if let Target::Foreign { consent, .. } = target {
-                *consent = Consent::NotGiven;
-            }
-        };
-        planner::plan(&with_targets(seen, refuses), now)
-    }
-    let broken = Planner { plan, ..PRODUCTION };
-    Scenario::new(Start::Foreign).edits(1, &[Edit::Consent]).planner(broken).breaks("deaf_to_consent", "liveness");
-}
-
-#[test]
-fn an_immutable_target_is_written_and_not_replaced() {
-    fn plan(seen: &Observed, now: Timestamp) -> Plan {
-        let thaws = |target: &mut Target| {
-            if let Target::Ours { immutable, .. } = target {
-                *immutable = false;
-            }
-        };
-        planner::plan(&with_targets(seen, thaws), now)
-    }
-    let broken = Planner { plan, ..PRODUCTION };
-    Scenario::new(Start::Due).edits(1, &[Edit::Immutable]).planner(broken).breaks("writes_immutable", "liveness");
 }

@@ -71,12 +71,13 @@ fn order_replicas(state: &mut State) -> bool {
             walk::pass(&mut pass, &mut Blank);
             pass
         };
-        hash::wide(&(state.passes[replica].map(blank), state.absent_since[replica]))
+        hash::wide(&(state.passes[replica].map(blank), state.absent_since[replica], state.issuers[replica]))
     };
     let swaps = key(0) > key(1);
     if swaps {
         state.passes.swap(0, 1);
         state.absent_since.swap(0, 1);
+        state.issuers.swap(0, 1);
         let late = state.world.late.as_mut().and_then(|late| match &mut late.write {
             Write::Ledger { record, .. } => Some(record),
             _ => None,

@@ -11,6 +11,7 @@
 //! * I9: only a token that was saved is delivered
 //! * I10: no pass ends and leaves an intent that it has not sent
 //! * I11: before the deadline the finalizer goes only from a record that takes no tokens any more
+//! * I12: what another operator, cluster or API holds is left alone: its ledger, its claim, its tokens
 //!
 //! What is accepted of each is said where it is checked.
 
@@ -34,7 +35,7 @@ impl Model {
             self.violated("I9", "a token is delivered that no ledger has had");
         }
         // A POST has no precondition: it may bring an older token back for a moment, after somebody deleted the target.
-        if !creates && token.rank < state.world.tally.delivered[place] {
+        if !creates && token.rank < state.world.tally.delivered[place] && !state.world.tally.was_restored {
             self.violated("I3", format!("target-{name} had a newer token before"));
         }
         let line = state.world.refresh_tokens[usize::from(token.of)];
@@ -53,7 +54,8 @@ impl Model {
         for name in 0..NAMES as u8 {
             let Target::Ours { content, .. } = state.world.targets[usize::from(name)] else { continue };
             // What is garbage goes from under the pods anyway.
-            if !is_token(content) || !reads(state, name) || is_garbage(state, usize::from(name)) {
+            let is_stray = state.world.tally.is_stray[usize::from(name)];
+            if !is_token(content) || !reads(state, name) || is_stray || is_garbage(state, usize::from(name)) {
                 continue;
             }
             let token = state.world.access_tokens[usize::from(content)];
@@ -64,6 +66,20 @@ impl Model {
             if token.of == refresh && token.expires_at > 0 && !is_excused && !is_closed {
                 self.violated("I3", format!("a line is revoked while target-{name} holds its token"));
             }
+        }
+    }
+
+    /// I12, when a refresh token is sent.
+    pub(crate) fn check_issuer(&mut self, state: &State, replica: usize, refresh: u8) {
+        if state.world.refresh_tokens[usize::from(refresh)].issuer != state.issuers[replica] {
+            self.violated("I12", "a refresh token is sent to another API than the one that it is from");
+        }
+    }
+
+    /// I12, when a ledger is written or deleted by an operator that is set to this API.
+    pub(crate) fn check_belonging(&mut self, state: &State, uid: u8, issuer: u8) {
+        if state.world.ledgers[usize::from(uid)].is_some_and(|there| !there.is_for(issuer)) {
+            self.violated("I12", "a ledger is written that belongs elsewhere");
         }
     }
 

@@ -59,12 +59,14 @@ impl Model {
                 let there = state.world.ledgers[usize::from(uid)];
                 let may = if creates { there.is_none() } else { is_current && there.is_some() };
                 if may {
+                    self.check_belonging(state, uid, record.issuer);
                     self.save(state, uid, record, counts_loss);
                 }
                 may.into()
             }
-            Write::DeleteLedger { uid, told } => {
+            Write::DeleteLedger { uid, issuer, told } => {
                 let Some(record) = state.world.ledgers[usize::from(uid)].filter(|_| is_current) else { return Committed::No };
+                self.check_belonging(state, uid, issuer);
                 state.world.tally.told += if told { record.lost } else { 0 };
                 state.world.ledgers[usize::from(uid)] = None;
                 state.touch_ledger(uid);
@@ -73,6 +75,9 @@ impl Model {
             Write::Claim { uid } => {
                 let resource = state.world.resource.as_mut().filter(|resource| is_current && resource.deleted_at.is_none());
                 let Some(resource) = resource else { return Committed::No };
+                if resource.held == Held::Elsewhere {
+                    self.violated("I12", "a resource is claimed that another operator holds");
+                }
                 resource.held = Held::Claimed;
                 state.world.tally.was_claimed[usize::from(uid)] = true;
                 state.touch_resource();
@@ -80,6 +85,9 @@ impl Model {
             }
             Write::Release { uid, is_denied } => {
                 let Some(mut resource) = state.world.resource.filter(|_| is_current) else { return Committed::No };
+                if resource.held == Held::Elsewhere {
+                    self.violated("I12", "a resource is released that another operator holds");
+                }
                 if !is_denied {
                     self.check_release(state, uid);
                 }

@@ -3,9 +3,10 @@
 use revoiceit_operator::planner::Consent;
 
 use crate::{
+    restores::{delete_ledger, move_home, restore_ledger, spoil_ledger},
     sight::{Pass, TargetSight},
-    state::State,
-    world::{BAD_PAIR, Credentials, EDITED, Held, NAMES, Record, Resource, Target, UIDS},
+    state::{State, is_listed},
+    world::{BAD_PAIR, Belongs, Credentials, EDITED, Held, NAMES, Resource, Target, UIDS},
 };
 
 /// What a user may do.
@@ -42,6 +43,18 @@ pub(crate) enum Edit {
     /// Our annotation is taken off the target.
     Disown,
     DeleteLedger,
+    /// An operator in another namespace claims the resource.
+    ClaimElsewhere,
+    /// A replica is begun anew with another `--api-url`.
+    OtherApi(u8),
+    /// The operator's namespace was deleted, and comes back from a backup with all ledgers and another UID.
+    MoveHome,
+    /// A ledger is cut off.
+    SpoilLedger,
+    /// The ledger is put back to what it was in the beginning.
+    RestoreLedger,
+    /// The same with the target, which has no owner then.
+    RestoreTarget,
 }
 
 /// All of them.
@@ -68,6 +81,17 @@ pub(crate) const ALL: [Edit; 20] = [
     Edit::DeleteLedger,
 ];
 
+/// What another installation or a backup may bring.
+pub(crate) const RARE: [Edit; 7] = [
+    Edit::ClaimElsewhere,
+    Edit::OtherApi(0),
+    Edit::OtherApi(1),
+    Edit::MoveHome,
+    Edit::SpoilLedger,
+    Edit::RestoreLedger,
+    Edit::RestoreTarget,
+];
+
 /// Whether there is something to edit so.
 pub(crate) fn is_possible(state: &State, edit: Edit) -> bool {
     let resource = state.world.resource.filter(|resource| resource.deleted_at.is_none());
@@ -87,6 +111,11 @@ pub(crate) fn is_possible(state: &State, edit: Edit) -> bool {
             matches!(target, Some(Target::Ours { is_immutable: false, .. } | Target::Foreign { consent: Consent::Given }))
         }
         Edit::DeleteLedger => state.world.ledgers.iter().any(Option::is_some),
+        Edit::MoveHome | Edit::SpoilLedger => state.world.ledgers.iter().flatten().any(|record| record.place == Belongs::Here),
+        Edit::ClaimElsewhere => resource.is_some_and(|resource| resource.held == Held::Free),
+        Edit::OtherApi(_) => true,
+        Edit::RestoreLedger => state.world.backup.is_some(),
+        Edit::RestoreTarget => state.world.backup.is_some() && !matches!(state.world.targets[0], Target::Foreign { .. }),
     }
 }
 
@@ -128,8 +157,8 @@ pub(crate) fn edit(state: &mut State, edit: Edit) {
                     && *owner == uid
                 {
                     *owner = None;
-                    let is_missed = |pass: &Pass| pass.seen.targets[usize::from(name)] == TargetSight::Absent;
-                    state.world.tally.is_stray[usize::from(name)] |= state.passes.iter().flatten().any(is_missed);
+                    state.world.tally.is_stray[usize::from(name)] |=
+                        is_missed(&state.passes, usize::from(name), |sight| sight == TargetSight::Absent);
                     state.touch_target(name);
                 }
             }
@@ -150,7 +179,29 @@ pub(crate) fn edit(state: &mut State, edit: Edit) {
             state.touch_target(name);
         }
         Edit::DeleteLedger => delete_ledger(state),
+        Edit::ClaimElsewhere => {
+            world.resource.as_mut().expect("a resource to edit").held = Held::Elsewhere;
+            state.touch_resource();
+        }
+        Edit::OtherApi(replica) => {
+            state.end_pass(usize::from(replica));
+            state.issuers[usize::from(replica)] ^= 1;
+        }
+        Edit::MoveHome => move_home(state),
+        Edit::SpoilLedger => spoil_ledger(state),
+        Edit::RestoreLedger => restore_ledger(state),
+        Edit::RestoreTarget => {
+            let content = world.backup.map_or(0, |backup| backup.content);
+            world.targets[0] = Target::Ours { owner: None, content, is_immutable: false };
+            world.tally.is_stray[0] |= !is_listed(world, 0) || is_missed(&state.passes, 0, |sight| sight != TargetSight::Unread);
+            state.touch_target(0);
+        }
     }
+}
+
+/// A pass has read it before, so it cannot know of it.
+fn is_missed(passes: &[Option<Pass>], name: usize, was_read: fn(TargetSight) -> bool) -> bool {
+    passes.iter().flatten().any(|pass| was_read(pass.seen.targets[name]))
 }
 
 /// The Secret under the target's name after somebody edited it.
@@ -163,19 +214,4 @@ fn edited_target(there: Target, edit: Edit) -> Target {
         (Edit::Consent | Edit::Foreign | Edit::Disown, _) => Target::Foreign { consent: Consent::NotGiven },
         _ => Target::Absent,
     }
-}
-
-/// What was in it is lost with it, and not counted one by one.
-fn delete_ledger(state: &mut State) {
-    let Some(uid) = (0..UIDS).find(|uid| state.world.ledgers[*uid].is_some()) else { return };
-    let Some(record) = state.world.ledgers[uid].take() else { return };
-    let kept: Vec<u8> = state.world.ledgers.iter().flatten().flat_map(Record::tokens).collect();
-    for (number, token) in (0_u8..).zip(state.world.refresh_tokens.iter_mut()) {
-        token.is_excused |= !kept.contains(&number);
-    }
-    let tally = &mut state.world.tally;
-    tally.told += record.lost + u8::from(record.intent.is_some());
-    tally.issues_left += 1;
-    (tally.is_missed[uid], tally.was_missed[uid]) = (true, true);
-    state.touch_ledger(uid as u8);
 }

@@ -4,6 +4,8 @@
 //! So a time that no pass asks to be woken at is found here, and a pass that rests although there is more for it to do. (Whatever others do wakes
 //! everybody: the model has no watches.)
 
+use std::ops::Range;
+
 use revoiceit_operator::planner::Consent;
 
 use crate::{
@@ -17,7 +19,7 @@ use crate::{
     sight::{Phase, is_token},
     state::{Budget, Model, REPLICAS, State, Violation},
     story::Story,
-    world::{BAD_PAIR, Held, Listed, NAMES, Target, Time, World},
+    world::{BAD_PAIR, Held, Listed, NAMES, Record, Target, Time, World},
 };
 
 /// States that are known to come to rest.
@@ -72,13 +74,14 @@ impl Liveness {
                     }
                     if state.passes.iter().all(Option::is_none)
                         && let Some(uid) = alone.take()
+                        && actors(&state).len() == 1
                         && model.last_rest.is_none_or(|until| until > 0)
                         // After a pass that has spent its acts there is a pause.
                         && model.brain.codec.policy.max_acts == u32::MAX
                         && state.uids().any(|there| there == uid)
                     {
                         let until = model.last_rest;
-                        if would_rest(model, &mut { state }, uid).is_none() {
+                        if would_rest(model, &mut { state }, 0, uid).is_none() {
                             return Err(failed(&format!("a pass rests until {until:?}, and there is more for it to do now")));
                         }
                     }
@@ -120,19 +123,25 @@ fn next(model: &mut Model, state: &mut State) -> Next {
         return Next::Step(Step::Collect { name: name as u8 });
     }
     let mut wakes: Vec<Time> = Vec::new();
-    for uid in state.uids() {
-        match would_rest(model, state, uid) {
+    let keys: Vec<_> = actors(state).flat_map(|replica| state.uids().map(move |uid| (replica, uid))).collect();
+    for (replica, uid) in keys {
+        match would_rest(model, state, replica, uid) {
             Some(until) => wakes.extend(until),
-            None => return Next::Step(Step::Begin { replica: 0, uid, start: start(state, uid) }),
+            None => return Next::Step(Step::Begin { replica, uid, start: start(state, uid) }),
         }
     }
-    match wants(&state.world) {
+    match wants(state) {
         None => Next::Rest,
         Some(what) => match wakes.into_iter().min() {
             Some(wake) => Next::Step(Step::Time { seconds: wake.max(1) }),
             None => Next::Stuck(format!("it rests for ever, and {what}")),
         },
     }
+}
+
+/// The replicas that are needed for it to come to rest: one, unless they differ.
+fn actors(state: &State) -> Range<usize> {
+    if state.issuers[0] == state.issuers[1] { 0..1 } else { 0..REPLICAS }
 }
 
 /// What is wanted is in the cache.
@@ -142,16 +151,16 @@ fn start(state: &State, uid: u8) -> Start {
 }
 
 /// The time at which it is due again, if a pass that begins now changes nothing but what the replica remembers.
-fn would_rest(model: &mut Model, state: &mut State, uid: u8) -> Option<Option<Time>> {
+fn would_rest(model: &mut Model, state: &mut State, replica: usize, uid: u8) -> Option<Option<Time>> {
     let mut trial = *state;
-    model.begin(&mut trial, 0, uid, start(state, uid));
+    model.begin(&mut trial, replica, uid, start(state, uid));
     for _ in 0..12 {
-        let Some(pass) = trial.passes[0] else {
+        let Some(pass) = trial.passes[replica] else {
             state.absent_since = trial.absent_since;
             return Some(model.last_rest);
         };
         match pass.phase {
-            Phase::Read(_) => model.read(&mut trial, 0, false),
+            Phase::Read(_) => model.read(&mut trial, replica, false),
             Phase::ReadBack | Phase::Poised => return None,
         }
     }
@@ -163,9 +172,13 @@ fn is_nobodys(world: &World, name: usize) -> bool {
 }
 
 /// What is not as it should be for good.
-fn wants(world: &World) -> Option<&'static str> {
+fn wants(state: &State) -> Option<&'static str> {
+    let world = &state.world;
+    let is_usable = |record: &Record| state.issuers.iter().any(|issuer| record.is_for(*issuer));
+    let is_held_elsewhere =
+        |uid: usize| world.resource.is_some_and(|resource| resource.held == Held::Elsewhere && usize::from(resource.uid) == uid);
     for (uid, record) in world.ledgers.iter().enumerate() {
-        let Some(record) = record else { continue };
+        let Some(record) = record.as_ref().filter(|record| is_usable(record) && !is_held_elsewhere(uid)) else { continue };
         let is_gone = world.resource.is_none_or(|resource| usize::from(resource.uid) != uid);
         // A target that nobody owns and that the successor does not take over is deleted when that goes too.
         let is_kept = world.resource.is_some() && (0..NAMES).any(|name| record.listed[name] != Listed::No && is_nobodys(world, name));
@@ -179,7 +192,7 @@ fn wants(world: &World) -> Option<&'static str> {
             return Some("a refresh token waits for its revocation");
         }
     }
-    let resource = world.resource?;
+    let resource = world.resource.filter(|resource| resource.held != Held::Elsewhere)?;
     if world.drain_until.is_some() {
         let is_drained = world.ledgers.iter().all(Option::is_none) && resource.held == Held::Free;
         return (!is_drained).then_some("not all is drained");
@@ -188,6 +201,9 @@ fn wants(world: &World) -> Option<&'static str> {
         return Some("the resource is being deleted");
     }
     let record = world.ledgers[usize::from(resource.uid)];
+    if record.is_some_and(|record| !is_usable(&record)) {
+        return None;
+    }
     let target = world.targets[usize::from(resource.target)];
     let has_token = record.is_some_and(|record| record.live.is_some_and(|live| live.expires_at > 0));
     let is_delivered = matches!(target, Target::Ours { content, .. } if is_token(content)

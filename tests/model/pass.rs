@@ -35,7 +35,7 @@ impl Model {
             state.passes[replica] = Some(pass);
             return;
         }
-        read_ledger(state, replica, &mut pass);
+        read_ledger(self, state, replica, &mut pass);
         pass.names |= pass.seen.record().map_or(0, Record::names);
         read_targets(state, &mut pass);
         self.read_resource(state, replica, &mut pass, false);
@@ -76,7 +76,7 @@ impl Model {
         match self.laws.switches.order[usize::from(reading.done)] {
             Read::Targets => read_targets(state, &mut pass),
             Read::Ledger => {
-                read_ledger(state, replica, &mut pass);
+                read_ledger(self, state, replica, &mut pass);
                 if pass.seen.finalizer_seen && pass.seen.ledger.is_none() {
                     // The targets of a ledger that is missed are listed by their annotation.
                     reading.found = (0..NAMES).filter(|name| matches!(state.world.targets[*name], Target::Ours { .. })).fold(0, with);
@@ -169,7 +169,7 @@ impl Model {
         let kept = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
         let is_mine = kept.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8));
         // It cannot know of one that came late, after its own look.
-        let is_known = pass.seen.ledger.is_some_and(|ledger| ledger.is_current);
+        let is_known = pass.seen.ledger.is_some_and(|ledger| ledger.is_current && !ledger.record.is_unusable());
         if is_mine && is_known && !pass.seen.spent.intent_sent && !pass.seen.is_refused(Refused::Ledger) {
             self.violated("I10", "a pass ends and leaves an intent that it has not sent: it will be counted as a suspect");
         }
@@ -192,9 +192,9 @@ fn read_targets(state: &State, pass: &mut Pass) {
     }
 }
 
-fn read_ledger(state: &State, replica: usize, pass: &mut Pass) {
+fn read_ledger(model: &Model, state: &State, replica: usize, pass: &mut Pass) {
     let record = state.world.ledgers[usize::from(pass.uid)];
-    pass.seen.ledger = record.map(|record| LedgerSight { record: as_seen_by(replica, record), is_current: true });
+    pass.seen.ledger = record.map(|record| LedgerSight { record: as_seen_by(model, state, replica, record), is_current: true });
 }
 
 /// Names of targets that earlier sights of this pass have brought.

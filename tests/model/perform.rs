@@ -78,7 +78,7 @@ impl Model {
             Act::Refresh { revision, token } => {
                 Came::Refreshed { of: revision, answer: self.refresh(state, replica, &pass, token, outcome) }
             }
-            Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, &pass, token, outcome) },
+            Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, replica, &pass, token, outcome) },
             write => return self.write(state, replica, &pass, write, outcome),
         };
         if matches!(act, Act::Issue { .. } | Act::Refresh { .. } | Act::Revoke { .. }) {
@@ -90,7 +90,7 @@ impl Model {
     /// After a save without an answer, with something in hand.
     pub(crate) fn read_back(&mut self, state: &mut State, replica: usize) {
         let pass = *state.pass(replica);
-        let there = state.world.ledgers[usize::from(pass.uid)].map(|record| as_seen_by(replica, record));
+        let there = state.world.ledgers[usize::from(pass.uid)].map(|record| as_seen_by(self, state, replica, record));
         if self.laws.switches.judges_by_writer {
             let planned = match self.brain.plan(&pass.seen) {
                 Plan::Act { act: Act::SaveLedger { record, .. }, .. } => Some(record),
@@ -110,7 +110,7 @@ impl Model {
         match outcome {
             Outcome::Plain => {
                 let came = match self.commit(state, write, is_current) {
-                    Committed::Yes => reply(state, replica, pass, act),
+                    Committed::Yes => reply(self, state, replica, pass, act),
                     Committed::No => Came::Changed,
                     Committed::Invalid => Came::Denied(Refused::Target),
                 };
@@ -153,10 +153,12 @@ impl Model {
             Act::SaveLedger { change, record } => {
                 let there = state.world.ledgers[usize::from(uid)];
                 let creates = pass.seen.ledger.is_none() && !(switches.writes_ledgers_blindly && there.is_some());
-                let record = as_kept(replica, record, there);
+                let record = as_kept(state, replica, record, there);
                 (Write::Ledger { uid, record, creates, counts_loss: change == Change::Lost }, creates || ledger_is_current)
             }
-            Act::DeleteLedger => (Write::DeleteLedger { uid, told: pass.seen.spent.told }, ledger_is_current),
+            Act::DeleteLedger => {
+                (Write::DeleteLedger { uid, issuer: state.issuers[replica], told: pass.seen.spent.told }, ledger_is_current)
+            }
             Act::Claim => (Write::Claim { uid }, resource_is_current),
             Act::Release => {
                 let is_denied = pass.seen.is_refused(Refused::Ledger);
@@ -197,7 +199,12 @@ impl Model {
         let intent = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
         let is_covered = intent.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8));
         let is_excused = !is_covered && tally.was_missed[usize::from(pass.uid)];
-        let refresh = state.world.refresh_tokens.place(RefreshToken { is_alive: true, revoked_by_us: false, is_excused });
+        let refresh = state.world.refresh_tokens.place(RefreshToken {
+            is_alive: true,
+            issuer: state.issuers[replica],
+            is_excused,
+            ..RefreshToken::default()
+        });
         let access = self.access_token(state, refresh);
         answered(outcome, (access, refresh), Some(refresh))
     }
@@ -217,6 +224,7 @@ impl Model {
         if let Some(failure) = fails_before(outcome) {
             return Err(failure);
         }
+        self.check_issuer(state, replica, token);
         let old = &mut state.world.refresh_tokens[usize::from(token)];
         if !old.is_alive {
             return Err(Failure::Rejected);
@@ -232,7 +240,12 @@ impl Model {
             state.world.tally.issues_left += i8::from(!is_covered && self.laws.rotation == Rotation::Replaces);
             let is_known = pass.seen.record().is_some_and(|record| record.rotates);
             let is_excused = !is_covered && (!is_known || state.world.tally.was_missed[usize::from(pass.uid)]);
-            state.world.refresh_tokens.place(RefreshToken { is_alive: true, revoked_by_us: false, is_excused })
+            state.world.refresh_tokens.place(RefreshToken {
+                is_alive: true,
+                issuer: state.issuers[replica],
+                is_excused,
+                ..RefreshToken::default()
+            })
         });
         let access = self.access_token(state, rotated.unwrap_or(token));
         answered(outcome, (access, rotated), rotated)
@@ -242,10 +255,11 @@ impl Model {
         state.world.access_tokens.place(AccessToken { of, rank: 0, expires_at: self.brain.codec.lifetime() })
     }
 
-    fn revoke(&mut self, state: &mut State, pass: &Pass, token: u8, outcome: Outcome) -> Result<bool, Failure> {
+    fn revoke(&mut self, state: &mut State, replica: usize, pass: &Pass, token: u8, outcome: Outcome) -> Result<bool, Failure> {
         if let Some(failure) = fails_before(outcome) {
             return Err(failure);
         }
+        self.check_issuer(state, replica, token);
         // A successor that came since the pass looked may read what was left to it, and whoever deletes cannot know.
         let is_known = pass.seen.resource == ResourceSight::Replaced;
         let is_first = !state.world.refresh_tokens[usize::from(token)].revoked_by_us;
@@ -293,12 +307,12 @@ fn answered<T>(outcome: Outcome, answer: T, readable: Option<u8>) -> Result<T, F
 }
 
 /// The reply to a write that succeeded is the new sight.
-fn reply(state: &State, replica: usize, pass: &Pass, act: Act) -> Came {
+fn reply(model: &Model, state: &State, replica: usize, pass: &Pass, act: Act) -> Came {
     let target = |name: u8| Came::Target(name, TargetSight::of(state.world.targets[usize::from(name)], pass.uid));
     match act {
         Act::WriteTarget { name, .. } | Act::DeleteTarget(name) => target(name),
         Act::SaveLedger { .. } | Act::DeleteLedger => {
-            Came::Ledger(state.world.ledgers[usize::from(pass.uid)].map(|record| as_seen_by(replica, record)))
+            Came::Ledger(state.world.ledgers[usize::from(pass.uid)].map(|record| as_seen_by(model, state, replica, record)))
         }
         Act::Claim => Came::Resource(match (pass.seen.resource, state.world.resource) {
             (ResourceSight::Here { mut resource, .. }, Some(there)) => {

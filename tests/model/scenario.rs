@@ -11,7 +11,7 @@ use crate::{
     search::{Found, Search},
     state::{Budget, Laws, Model, Rotation, State, Switches},
     walks::{Dice, walk},
-    world::{AccessToken, Credentials, Held, Listed, Live, Record, RefreshToken, Resource, Target, Time, World},
+    world::{AccessToken, Backup, Credentials, Held, Listed, Live, Record, RefreshToken, Resource, Target, Time, World},
 };
 
 /// One search.
@@ -41,6 +41,8 @@ pub(crate) enum Start {
     Live,
     /// The same as `Live`, to be refreshed now.
     Due,
+    /// The same as `Live`, and a backup of it all.
+    Backup,
     /// The same as `Live`, while everything is drained.
     Drain,
 }
@@ -164,6 +166,7 @@ impl Start {
             Self::Fresh => fresh(),
             Self::Foreign => foreign(),
             Self::Live => live(3600),
+            Self::Backup => backup(),
             Self::Due => live(800),
             Self::Drain => World { drain_until: Some(300), ..live(3600) },
         }
@@ -196,4 +199,10 @@ fn live(expires_at: Time) -> World {
     record.live = Some(Live { revision: 1, refresh, access, expires_at, pair: 0, version: Some(0) });
     world.ledgers[0] = Some(record);
     world
+}
+
+fn backup() -> World {
+    let world = live(3600);
+    let (Some(record), Target::Ours { content, .. }) = (world.ledgers[0], world.targets[0]) else { unreachable!("what lives has both") };
+    World { backup: Some(Backup { record, content }), ..world }
 }

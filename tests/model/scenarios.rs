@@ -9,6 +9,7 @@ use crate::{
 
 const ANY: Adversity = Adversity::ANY_FAULT;
 const LOST: Adversity = Adversity { lost: true, ..Adversity::NONE };
+const CRASH: Adversity = Adversity { crash: true, ..Adversity::NONE };
 const CRASH_OR_LOST: Adversity = Adversity { crash: true, lost: true, ..Adversity::NONE };
 
 #[test]
@@ -61,6 +62,38 @@ fn a_foreign_target_and_consent() {
 fn a_target_that_is_made_immutable_or_taken_away() {
     const EDITS: [Edit; 4] = [Edit::Immutable, Edit::Disown, Edit::Consent, Edit::Delete];
     Scenario::new(Start::Due).edits(2, &EDITS).faults(1, LOST).holds("due, immutable or disowned", 128_000);
+}
+
+#[test]
+fn what_a_backup_brings() {
+    const EDITS: [Edit; 6] = [Edit::RestoreLedger, Edit::RestoreTarget, Edit::Credentials, Edit::Rename, Edit::Delete, Edit::Recreate];
+    Scenario::new(Start::Backup).edits(2, &EDITS).faults(1, CRASH).holds("backup, two edits", 159_000);
+}
+
+#[test]
+fn a_copy_under_another_uid() {
+    const EDITS: [Edit; 5] = [Edit::RestoreLedger, Edit::RestoreTarget, Edit::Force, Edit::Delete, Edit::Restore];
+    Scenario::new(Start::Backup).edits(3, &EDITS).holds("backup, another UID", 1);
+}
+
+#[test]
+fn another_api() {
+    const EDITS: [Edit; 5] = [Edit::OtherApi(0), Edit::OtherApi(1), Edit::Delete, Edit::Recreate, Edit::DeleteLedger];
+    Scenario::new(Start::Due).edits(2, &EDITS).holds("due, another API", 88_000);
+    Scenario::new(Start::Fresh).edits(2, &EDITS).holds("fresh, another API", 183_000);
+}
+
+#[test]
+fn another_home_and_ledgers_that_cannot_be_read() {
+    const EDITS: [Edit; 5] = [Edit::MoveHome, Edit::SpoilLedger, Edit::DeleteLedger, Edit::Delete, Edit::Recreate];
+    Scenario::new(Start::Due).edits(2, &EDITS).holds("due, another home", 98_000);
+    Scenario::new(Start::Fresh).edits(2, &EDITS).holds("fresh, another home", 192_000);
+}
+
+#[test]
+fn another_operator() {
+    const EDITS: [Edit; 3] = [Edit::ClaimElsewhere, Edit::Force, Edit::Delete];
+    Scenario::new(Start::Fresh).time(1).edits(2, &EDITS).holds("another operator", 172_000);
 }
 
 #[test]
@@ -169,6 +202,34 @@ mod at_night {
         const EDITS: [Edit; 4] = [Edit::Immutable, Edit::Disown, Edit::Consent, Edit::Delete];
         let scenario = Scenario::new(Start::Due).time(1).edits(2, &EDITS).faults(1, LOST);
         scenario.holds("due, immutable or disowned, time", 1_352_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn what_a_backup_brings() {
+        const EDITS: [Edit; 4] = [Edit::RestoreLedger, Edit::RestoreTarget, Edit::Credentials, Edit::Delete];
+        Scenario::new(Start::Backup).time(1).edits(3, &EDITS).holds("backup, three edits", 1);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn a_copy_under_another_uid() {
+        const EDITS: [Edit; 5] = [Edit::RestoreLedger, Edit::RestoreTarget, Edit::Force, Edit::Delete, Edit::Restore];
+        Scenario::new(Start::Backup).edits(4, &EDITS).holds("backup, another UID, four edits", 1_426_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn another_api() {
+        const EDITS: [Edit; 5] = [Edit::OtherApi(0), Edit::OtherApi(1), Edit::Delete, Edit::Recreate, Edit::DeleteLedger];
+        Scenario::new(Start::Live).time(1).edits(2, &EDITS).faults(1, LOST).holds("live, another API", 1);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn another_home_and_ledgers_that_cannot_be_read() {
+        const EDITS: [Edit; 5] = [Edit::MoveHome, Edit::SpoilLedger, Edit::DeleteLedger, Edit::Delete, Edit::Recreate];
+        Scenario::new(Start::Live).time(1).edits(2, &EDITS).faults(1, LOST).holds("live, another home", 1);
     }
 
     #[test]

@@ -272,7 +272,7 @@ impl Seen {
     }
 
     pub(crate) fn record(&self) -> Option<&Record> {
-        self.ledger.as_ref().map(|ledger| &ledger.record)
+        self.ledger.as_ref().map(|ledger| &ledger.record).filter(|record| !record.is_unusable())
     }
 }
 

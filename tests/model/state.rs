@@ -5,7 +5,7 @@ use revoiceit_operator::planner::Policy;
 use crate::{
     brain::{Brain, Planner},
     sight::{Pass, ResourceSight},
-    world::{Listed, Record, Stamp, Time, UIDS, World, Write},
+    world::{Belongs, Listed, Record, Stamp, Time, UIDS, World, Write},
 };
 
 /// Two replicas, both always active: there is no lease.
@@ -17,6 +17,8 @@ pub(crate) struct State {
     pub(crate) passes: [Option<Pass>; REPLICAS],
     /// What each replica remembers between its passes: since when each resource was NotFound.
     pub(crate) absent_since: [[Option<Time>; UIDS]; REPLICAS],
+    /// The number of the API that each replica is set to.
+    pub(crate) issuers: [u8; REPLICAS],
     pub(crate) budget: Budget,
 }
 
@@ -82,6 +84,8 @@ pub(crate) struct Switches {
     pub(crate) ends_when_changed: bool,
     /// Rule 5: a save without an answer is taken for one that failed.
     pub(crate) takes_silence_for_failure: bool,
+    /// What a record says of where it belongs is not looked at.
+    pub(crate) trusts_any_ledger: bool,
     /// A permit comes without a new look.
     pub(crate) keeps_sights_while_waiting: bool,
 }
@@ -104,6 +108,7 @@ impl Switches {
         believes_one_404: false,
         ends_when_changed: false,
         takes_silence_for_failure: false,
+        trusts_any_ledger: false,
         keeps_sights_while_waiting: false,
     };
 }
@@ -151,7 +156,7 @@ impl State {
     /// The ledger has a new version, or is gone.
     pub(crate) fn touch_ledger(&mut self, uid: u8) {
         for pass in self.passes.iter_mut().flatten().filter(|pass| pass.uid == uid) {
-            if let Some(ledger) = &mut pass.seen.ledger {
+            if let Some(ledger) = pass.seen.ledger.as_mut().filter(|ledger| !ledger.record.is_unusable()) {
                 ledger.is_current = false;
             }
         }
@@ -184,9 +189,17 @@ impl State {
     }
 }
 
-/// A record as a pass of this replica sees it: its own intents, and those of others.
-pub(crate) fn as_seen_by(replica: usize, record: Record) -> Record {
+/// A record as a pass of this replica sees it: its own intents, and those of others. Of one that is not to be used only that.
+pub(crate) fn as_seen_by(model: &Model, state: &State, replica: usize, record: Record) -> Record {
     let mut record = record;
+    record.issuer ^= state.issuers[replica];
+    if model.laws.switches.trusts_any_ledger {
+        (record.issuer, record.place) = (0, Belongs::Here);
+    }
+    if record.is_unusable() {
+        let issuer = if record.place == Belongs::Here { record.issuer } else { 0 };
+        return Record { issuer, place: record.place, ..Record::default() };
+    }
     if let Some(intent) = &mut record.intent {
         intent.stamp = if intent.stamp == Stamp::Of(replica as u8) { Stamp::Mine } else { Stamp::Other };
     }
@@ -194,8 +207,9 @@ pub(crate) fn as_seen_by(replica: usize, record: Record) -> Record {
 }
 
 /// The same as the server keeps it. An intent of another's is the one that is there already: nobody writes anybody else's.
-pub(crate) fn as_kept(replica: usize, record: Record, there: Option<Record>) -> Record {
+pub(crate) fn as_kept(state: &State, replica: usize, record: Record, there: Option<Record>) -> Record {
     let mut record = record;
+    record.issuer ^= state.issuers[replica];
     if let Some(intent) = &mut record.intent {
         intent.stamp = match intent.stamp {
             Stamp::Mine => Stamp::Of(replica as u8),

@@ -8,7 +8,7 @@ use crate::{
     perform::{Fault, Outcome},
     sight::{Act, Change, Pass, Phase, Which, is_token},
     state::{Model, State},
-    world::{Listed, Record, Target, World},
+    world::{Belongs, Listed, Record, Target, World},
 };
 
 /// The lines so far, and which replica is which: they change places in the states, not in the story.
@@ -160,6 +160,8 @@ fn content(record: &Record) -> String {
         Listed::Yes => Some(format!("lists target-{name}")),
         Listed::Left(at) => Some(format!("left target-{name} {} s ago", -at)),
     }));
+    parts.extend((record.place != Belongs::Here).then(|| format!("{:?}", record.place)));
+    parts.extend((record.issuer > 0).then(|| "from the other API".to_owned()));
     parts.extend((record.lost > 0).then(|| format!("{} suspects", record.lost)));
     parts.extend(
         [(record.closed, "closed"), (record.claimed, "claimed")].into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()),

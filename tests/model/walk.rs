@@ -32,6 +32,10 @@ pub(crate) fn state(state: &mut State, v: &mut impl Visitor) {
     for (uid, record) in world.ledgers.iter_mut().enumerate() {
         record.iter_mut().for_each(|it| self::record(it, uid, v));
     }
+    if let Some(backup) = &mut world.backup {
+        record(&mut backup.record, 0, v);
+        content(&mut backup.content, v);
+    }
     for target in &mut world.targets {
         if let Target::Ours { content, .. } = target {
             self::content(content, v);

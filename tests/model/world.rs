@@ -36,9 +36,19 @@ pub(crate) struct World {
     pub(crate) access_tokens: List<AccessToken, 8>,
     /// A write that was sent, whose sender has no answer, and that may still come.
     pub(crate) late: Option<Late>,
+    /// What can be restored.
+    pub(crate) backup: Option<Backup>,
     /// Only `drain` runs, and gives everything up by this time.
     pub(crate) drain_until: Option<Time>,
     pub(crate) tally: Tally,
+}
+
+/// A backup of the ledger with UID 0 and of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Backup {
+    pub(crate) record: Record,
+    /// The target's access token.
+    pub(crate) content: u8,
 }
 
 /// A `RevoiceitCredential`.
@@ -64,6 +74,8 @@ pub(crate) enum Held {
     Claimed,
     /// Both came with a copy of another resource.
     Copied,
+    /// Both are those of an operator in another namespace.
+    Elsewhere,
 }
 
 /// The credentials Secret.
@@ -97,6 +109,8 @@ pub(crate) enum Target {
 pub(crate) struct RefreshToken {
     pub(crate) is_alive: bool,
     pub(crate) revoked_by_us: bool,
+    /// Number of the API that it is from.
+    pub(crate) issuer: u8,
     /// Lost in a way that is accepted: with a ledger that somebody deleted, or in the first rotation ever.
     pub(crate) is_excused: bool,
 }
@@ -114,6 +128,9 @@ pub(crate) struct AccessToken {
 /// A ledger's content. Fields as in the production type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Record {
+    /// Number of the Revoiceit API that its tokens are from. In what a pass has read: 0 for its own.
+    pub(crate) issuer: u8,
+    pub(crate) place: Belongs,
     pub(crate) claimed: bool,
     pub(crate) closed: bool,
     pub(crate) rotates: bool,
@@ -130,6 +147,17 @@ pub(crate) struct Record {
     pub(crate) failed_refresh: Option<Failed>,
     /// By name.
     pub(crate) listed: [Listed; NAMES],
+}
+
+/// Where a record belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Belongs {
+    #[default]
+    Here,
+    /// To the operator's namespace that is no more, or to another cluster.
+    OtherHome,
+    /// Nobody can tell: it cannot be read.
+    Corrupt,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -228,6 +256,7 @@ pub(crate) enum Write {
     },
     DeleteLedger {
         uid: u8,
+        issuer: u8,
         told: bool,
     },
     Claim {
@@ -255,15 +284,27 @@ pub(crate) struct Tally {
     pub(crate) is_missed: [bool; UIDS],
     /// A ledger was deleted by hand at some time.
     pub(crate) was_missed: [bool; UIDS],
-    /// The target was written by a pass whose ledger somebody had deleted, or lost its owner while a pass had it for absent: nobody can know of it.
+    /// The target was written by a pass whose ledger somebody had deleted, or lost its owner or was restored while a pass had it for absent: nobody can know of it.
     pub(crate) is_stray: [bool; NAMES],
     /// A drain was broken off: what it had emptied begins anew, with a ledger that lists what is written from then on.
     pub(crate) was_drained: bool,
+    /// A ledger was restored from a backup: older tokens than have been delivered are delivered again.
+    pub(crate) was_restored: bool,
     /// The resource has had our finalizer at some time: a stale cache may still show it.
     pub(crate) was_claimed: [bool; UIDS],
 }
 
 impl Record {
+    /// A pass that reads this must not use it.
+    pub(crate) fn is_unusable(&self) -> bool {
+        self.issuer != 0 || self.place != Belongs::Here
+    }
+
+    /// An operator that is set to this API may use it.
+    pub(crate) fn is_for(&self, issuer: u8) -> bool {
+        self.issuer == issuer && self.place == Belongs::Here
+    }
+
     /// The refresh tokens in it.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = u8> {
         self.live.iter().map(|live| live.refresh).chain(self.retiring.iter().map(|retiring| retiring.refresh))

@@ -10,7 +10,7 @@ use revoiceit_operator::{
 };
 
 use super::{
-    Codec, OPERATOR_NAMESPACE, OTHER_UID, UID, access_token, at, credentials, has_finalizer, is_current, name_of, now, number,
+    Codec, ELSEWHERE, OPERATOR_NAMESPACE, OTHER_UID, UID, access_token, at, credentials, has_finalizer, is_current, name_of, now, number,
     object_version,
     record::{self, real_owner, revision, small_owner, small_version},
     refresh_token, request, resource_object, target_name, time, version,
@@ -20,7 +20,7 @@ use crate::{
         Called, Came, Failure, Hand, LedgerSight, Owner, REFUSED, Reading, ResourceSight, Seen, Sighted, SourceSight, Spent, TargetSight,
         Which,
     },
-    world::{Credentials, Held, Intent, IntentCall, NAMES, Record, Resource, Stamp, Time},
+    world::{Belongs, Credentials, Held, Intent, IntentCall, NAMES, Record, Resource, Stamp, Time},
 };
 
 impl Codec {
@@ -174,8 +174,10 @@ impl Codec {
             Held::Free => None,
             Held::Claimed => Some(UID),
             Held::Copied => Some(OTHER_UID),
+            Held::Elsewhere => Some(UID),
         };
-        let claimed = claim.map(|uid| (names::CLAIM_ANNOTATION.to_owned(), format!("{OPERATOR_NAMESPACE}/{uid}")));
+        let namespace = if resource.held == Held::Elsewhere { ELSEWHERE } else { OPERATOR_NAMESPACE };
+        let claimed = claim.map(|uid| (names::CLAIM_ANNOTATION.to_owned(), format!("{namespace}/{uid}")));
         let requested = request(resource.request).map(|value| (names::ROTATE_ANNOTATION.to_owned(), value));
         ObjectMeta {
             namespace: Some(self.id.namespace.clone()),
@@ -190,6 +192,9 @@ impl Codec {
     }
 
     fn real_ledger(&self, ledger: Option<&LedgerSight>) -> real::Ledger {
+        if let Some(LedgerSight { record, .. }) = ledger.filter(|ledger| ledger.record.is_unusable()) {
+            return real::Ledger::Unusable(self.parsed(record).expect_err("a record that does not belong here"));
+        }
         ledger.map_or(real::Ledger::Absent, |LedgerSight { record, is_current }| real::Ledger::Here {
             record: Arc::new(self.real_record(record)),
             version: real::Version::new(object_version(*is_current).unwrap_or_default()),
@@ -200,7 +205,15 @@ impl Codec {
     fn small_ledger(&self, ledger: &real::Ledger) -> Option<LedgerSight> {
         match ledger {
             real::Ledger::Absent => None,
-            real::Ledger::Unusable(why) => unreachable!("{why:?}: the model has no such ledger"),
+            real::Ledger::Unusable(why) => {
+                let (issuer, place) = match why {
+                    real::Unusable::OtherIssuer => (1, Belongs::Here),
+                    real::Unusable::ForeignHome => (0, Belongs::OtherHome),
+                    real::Unusable::Corrupt => (0, Belongs::Corrupt),
+                    why => unreachable!("{why:?}: the model has no such ledger"),
+                };
+                Some(LedgerSight { record: Record { issuer, place, ..Record::default() }, is_current: true })
+            }
             real::Ledger::Here { record, version, .. } => {
                 Some(LedgerSight { record: self.small_record(record), is_current: version.as_str() == super::CURRENT })
             }
@@ -341,6 +354,7 @@ fn small_resource(resource: &real::Resource) -> ResourceSight {
         let annotation = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key));
         let held = match annotation(names::CLAIM_ANNOTATION).filter(|_| has_finalizer(meta)) {
             None => Held::Free,
+            Some(claim) if claim.starts_with(ELSEWHERE) => Held::Elsewhere,
             Some(claim) if claim.ends_with(UID) => Held::Claimed,
             Some(_) => Held::Copied,
         };
