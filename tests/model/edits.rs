@@ -43,6 +43,10 @@ pub(crate) enum Edit {
     /// Our annotation is taken off the target.
     Disown,
     DeleteLedger,
+    RenameRival,
+    DeleteRival,
+    /// `--cascade=orphan`
+    OrphanRival,
     /// An operator in another namespace claims the resource.
     ClaimElsewhere,
     /// A replica is begun anew with another `--api-url`.
@@ -81,6 +85,9 @@ pub(crate) const ALL: [Edit; 20] = [
     Edit::DeleteLedger,
 ];
 
+/// What may be done to the rival.
+pub(crate) const OF_RIVAL: [Edit; 3] = [Edit::RenameRival, Edit::DeleteRival, Edit::OrphanRival];
+
 /// What another installation or a backup may bring.
 pub(crate) const RARE: [Edit; 7] = [
     Edit::ClaimElsewhere,
@@ -92,16 +99,23 @@ pub(crate) const RARE: [Edit; 7] = [
     Edit::RestoreTarget,
 ];
 
+/// The place of the resource that is edited.
+fn place_of(edit: Edit) -> usize {
+    usize::from(OF_RIVAL.contains(&edit))
+}
+
 /// Whether there is something to edit so.
 pub(crate) fn is_possible(state: &State, edit: Edit) -> bool {
-    let resource = state.world.resource.filter(|resource| resource.deleted_at.is_none());
+    let there = state.world.resources[place_of(edit)];
+    let resource = there.filter(|resource| resource.deleted_at.is_none());
     let target = resource.map(|resource| state.world.targets[usize::from(resource.target)]);
     match edit {
         Edit::Credentials | Edit::BadCredentials => true,
         Edit::TouchCredentials | Edit::DeleteCredentials => state.world.credentials.is_some(),
         Edit::Rename | Edit::Rotate | Edit::Suspend | Edit::Delete | Edit::Orphan => resource.is_some(),
-        Edit::Recreate | Edit::Restore => state.world.resource.is_none() && usize::from(state.world.uids) < UIDS,
-        Edit::Force => state.world.resource.is_some_and(|resource| resource.held != Held::Free),
+        Edit::RenameRival | Edit::DeleteRival | Edit::OrphanRival => resource.is_some(),
+        Edit::Recreate | Edit::Restore => there.is_none() && usize::from(state.world.uids) < UIDS,
+        Edit::Force => there.is_some_and(|resource| resource.held != Held::Free),
         Edit::DeleteTarget | Edit::Disown => matches!(target, Some(Target::Ours { .. })),
         Edit::SpoilTarget => matches!(target, Some(Target::Ours { is_immutable: false, .. })),
         Edit::Foreign => target == Some(Target::Absent),
@@ -122,7 +136,7 @@ pub(crate) fn is_possible(state: &State, edit: Edit) -> bool {
 /// Does the edit.
 pub(crate) fn edit(state: &mut State, edit: Edit) {
     let world = &mut state.world;
-    let tally = &mut world.tally;
+    let place = place_of(edit);
     match edit {
         Edit::Credentials | Edit::BadCredentials | Edit::TouchCredentials => {
             world.versions += 1;
@@ -131,29 +145,30 @@ pub(crate) fn edit(state: &mut State, edit: Edit) {
                 Edit::BadCredentials => BAD_PAIR,
                 _ => world.credentials.map_or(0, |there| there.pair),
             };
-            tally.issues_left += i8::from(edit != Edit::TouchCredentials);
+            let issues = u8::from(edit != Edit::TouchCredentials);
+            (0..=u8::from(world.has_rival)).for_each(|uid| world.allow_issues(uid, issues));
             world.credentials = Some(Credentials { pair, version: world.versions });
         }
         Edit::DeleteCredentials => world.credentials = None,
-        Edit::Rename | Edit::Rotate | Edit::Suspend | Edit::Force => {
-            let resource = world.resource.as_mut().expect("a resource to edit");
+        Edit::Rename | Edit::RenameRival | Edit::Rotate | Edit::Suspend | Edit::Force => {
+            let resource = world.resources[place].as_mut().expect("a resource to edit");
             match edit {
-                Edit::Rename => resource.target = (resource.target + 1) % NAMES as u8,
+                Edit::Rename | Edit::RenameRival => resource.target = (resource.target + 1) % NAMES as u8,
                 Edit::Rotate => {
                     resource.request += 1;
-                    tally.issues_left += 1;
+                    world.tally.issues_left[place] += 1;
                 }
                 Edit::Suspend => resource.is_suspended = !resource.is_suspended,
                 _ => resource.held = Held::Free,
             }
-            world.resource = world.resource.filter(|resource| resource.deleted_at.is_none() || resource.held != Held::Free);
-            state.touch_resource();
+            world.resources[place] = world.resources[place].filter(|resource| resource.deleted_at.is_none() || resource.held != Held::Free);
+            state.touch_resource(place);
         }
-        Edit::Delete | Edit::Orphan => {
-            let uid = world.resource.map(|resource| resource.uid);
+        Edit::Delete | Edit::DeleteRival | Edit::Orphan | Edit::OrphanRival => {
+            let uid = world.resources[place].map(|resource| resource.uid);
             for name in 0..NAMES as u8 {
                 if let Target::Ours { owner, .. } = &mut state.world.targets[usize::from(name)]
-                    && edit == Edit::Orphan
+                    && matches!(edit, Edit::Orphan | Edit::OrphanRival)
                     && *owner == uid
                 {
                     *owner = None;
@@ -162,26 +177,26 @@ pub(crate) fn edit(state: &mut State, edit: Edit) {
                     state.touch_target(name);
                 }
             }
-            let held = state.world.resource.filter(|resource| resource.held != Held::Free);
-            state.world.resource = held.map(|resource| Resource { deleted_at: Some(0), ..resource });
-            state.touch_resource();
+            let held = state.world.resources[place].filter(|resource| resource.held != Held::Free);
+            state.world.resources[place] = held.map(|resource| Resource { deleted_at: Some(0), ..resource });
+            state.touch_resource(place);
         }
         Edit::Recreate | Edit::Restore => {
             let held = if edit == Edit::Restore { Held::Copied } else { Held::Free };
-            world.resource = Some(Resource { uid: world.uids, held, ..Resource::default() });
+            world.resources[place] = Some(Resource { uid: world.uids, held, ..Resource::default() });
             world.uids += 1;
-            tally.issues_left += 1;
+            world.tally.issues_left[place] += 1;
         }
         Edit::DeleteTarget | Edit::SpoilTarget | Edit::Foreign | Edit::DeleteForeign | Edit::Consent | Edit::Immutable | Edit::Disown => {
-            let name = world.resource.map_or(0, |resource| resource.target);
+            let name = world.resources[place].map_or(0, |resource| resource.target);
             let target = &mut world.targets[usize::from(name)];
             *target = edited_target(*target, edit);
             state.touch_target(name);
         }
         Edit::DeleteLedger => delete_ledger(state),
         Edit::ClaimElsewhere => {
-            world.resource.as_mut().expect("a resource to edit").held = Held::Elsewhere;
-            state.touch_resource();
+            world.resources[place].as_mut().expect("a resource to edit").held = Held::Elsewhere;
+            state.touch_resource(place);
         }
         Edit::OtherApi(replica) => {
             state.end_pass(usize::from(replica));
@@ -192,7 +207,7 @@ pub(crate) fn edit(state: &mut State, edit: Edit) {
         Edit::RestoreLedger => restore_ledger(state),
         Edit::RestoreTarget => {
             let content = world.backup.map_or(0, |backup| backup.content);
-            world.targets[0] = Target::Ours { owner: None, content, is_immutable: false };
+            world.targets[0] = Target::Ours { owner: None, content, of: 0, is_immutable: false };
             world.tally.is_stray[0] |= !is_listed(world, 0) || is_missed(&state.passes, 0, |sight| sight != TargetSight::Unread);
             state.touch_target(0);
         }
@@ -207,8 +222,8 @@ fn is_missed(passes: &[Option<Pass>], name: usize, was_read: fn(TargetSight) -> 
 /// The Secret under the target's name after somebody edited it.
 fn edited_target(there: Target, edit: Edit) -> Target {
     match (edit, there) {
-        (Edit::SpoilTarget, Target::Ours { owner, is_immutable, .. }) => Target::Ours { owner, content: EDITED, is_immutable },
-        (Edit::Immutable, Target::Ours { owner, content, .. }) => Target::Ours { owner, content, is_immutable: true },
+        (Edit::SpoilTarget, Target::Ours { owner, of, is_immutable, .. }) => Target::Ours { owner, content: EDITED, of, is_immutable },
+        (Edit::Immutable, Target::Ours { owner, content, of, .. }) => Target::Ours { owner, content, of, is_immutable: true },
         (Edit::Immutable, Target::Foreign { .. }) => Target::Foreign { consent: Consent::Immutable },
         (Edit::Consent, Target::Foreign { consent: Consent::NotGiven }) => Target::Foreign { consent: Consent::Given },
         (Edit::Consent | Edit::Foreign | Edit::Disown, _) => Target::Foreign { consent: Consent::NotGiven },

@@ -4,13 +4,13 @@
 //! MODEL="live time=2 edits=Rename,Delete n=2 faults=1 any" cargo test -p revoiceit-model explore -- --ignored --nocapture
 //! ```
 //!
-//! `fresh`, `foreign`, `live`, `backup`, `due`, `drain`: the start. `time`, `faults`, `n` (edits), `kills`: the budget. `edits=all` (of daily life), `edits=every`, or names of [`Edit`]. `any`, or
-//! `crash`, `lost`, `deny`, `call`, `bogus`: kinds of fault. `spurious`, `noglance`, `readback`, `rotate=adds`, `rotate=replaces`, `acts=7`: laws.
+//! `fresh`, `foreign`, `live`, `rivals`, `liverival`, `backup`, `due`, `rotating`, `expired`, `drain`: the start. `time`, `faults`, `n` (edits), `kills`: the budget. `edits=all` (of daily life), `edits=every`, or names of [`Edit`]. `any`, or
+//! `crash`, `lost`, `deny`, `call`, `bogus`: kinds of fault. `status`, `spurious`, `noglance`, `readback`, `rotate=adds`, `rotate=replaces`, `acts=7`: laws.
 //! `liveness=4`, `limit=1000000`: how much is searched. `walks=1000`: random histories instead.
 
 use crate::{
     adversity::Adversity,
-    edits::{ALL, Edit, RARE},
+    edits::{ALL, Edit, OF_RIVAL, RARE},
     scenario::{Scenario, Start},
     state::Rotation,
 };
@@ -29,6 +29,11 @@ fn explore() {
             "walks" => walks = number(),
             "live" => scenario.start = Start::Live,
             "foreign" => scenario.start = Start::Foreign,
+            "rivals" => scenario.start = Start::Rivals,
+            "liverival" => scenario.start = Start::LiveRival,
+            "expired" => scenario.start = Start::Expired,
+            "status" => scenario.laws.statuses = true,
+            "rotating" => scenario.start = Start::Rotating,
             "backup" => scenario.start = Start::Backup,
             "due" => scenario.start = Start::Due,
             "drain" => scenario.start = Start::Drain,
@@ -41,6 +46,7 @@ fn explore() {
                 let edits: Vec<Edit> = ALL
                     .into_iter()
                     .chain(RARE)
+                    .chain(OF_RIVAL)
                     .filter(|edit| {
                         value == "every"
                             || (value == "all" && ALL.contains(edit))

@@ -32,6 +32,7 @@ mod codec;
 mod commit;
 mod edits;
 mod explore;
+mod golden;
 mod hash;
 mod list;
 mod liveness;

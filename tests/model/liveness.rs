@@ -13,13 +13,13 @@ use crate::{
     canon::canonical,
     check::is_garbage,
     clock::pass_time,
-    hash::{self, Set},
+    hash::{self, Set, bytes_of},
     pass::Start,
     perform::Outcome,
     sight::{Phase, is_token},
     state::{Budget, Model, REPLICAS, State, Violation},
     story::Story,
-    world::{BAD_PAIR, Held, Listed, NAMES, Record, Target, Time, World},
+    world::{BAD_PAIR, Held, Listed, NAMES, Record, Resource, Target, Time, World},
 };
 
 /// States that are known to come to rest.
@@ -32,6 +32,11 @@ pub(crate) struct Liveness {
 const LIMIT: usize = 2000;
 
 impl Liveness {
+    /// The memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(&self.good)
+    }
+
     /// Follows the state to its rest, and tells how.
     pub(crate) fn check(&mut self, model: &mut Model, state: &State, mut story: Option<&mut Story>) -> Result<(), Violation> {
         let mut state = State { budget: Budget::default(), ..*state };
@@ -111,6 +116,7 @@ fn next(model: &mut Model, state: &mut State) -> Next {
             return Next::Step(match pass.phase {
                 Phase::Read(_) => Step::Read { replica, bogus: false },
                 Phase::ReadBack => Step::ReadBack { replica },
+                Phase::Status(_) => Step::Status { replica },
                 Phase::Poised => Step::Perform { replica, outcome: Outcome::Plain },
             });
         }
@@ -146,7 +152,7 @@ fn actors(state: &State) -> Range<usize> {
 
 /// What is wanted is in the cache.
 fn start(state: &State, uid: u8) -> Start {
-    let is_cached = state.world.resource.is_some_and(|resource| resource.uid == uid && resource.deleted_at.is_none());
+    let is_cached = state.world.resource(uid).is_some_and(|resource| resource.deleted_at.is_none());
     if is_cached { Start::Glance } else { Start::Look }
 }
 
@@ -161,10 +167,14 @@ fn would_rest(model: &mut Model, state: &mut State, replica: usize, uid: u8) -> 
         };
         match pass.phase {
             Phase::Read(_) => model.read(&mut trial, replica, false),
-            Phase::ReadBack | Phase::Poised => return None,
+            Phase::ReadBack | Phase::Poised | Phase::Status(_) => return None,
         }
     }
     None
+}
+
+fn is_usable(state: &State, record: &Record) -> bool {
+    state.issuers.iter().any(|issuer| record.is_for(*issuer))
 }
 
 fn is_nobodys(world: &World, name: usize) -> bool {
@@ -174,14 +184,13 @@ fn is_nobodys(world: &World, name: usize) -> bool {
 /// What is not as it should be for good.
 fn wants(state: &State) -> Option<&'static str> {
     let world = &state.world;
-    let is_usable = |record: &Record| state.issuers.iter().any(|issuer| record.is_for(*issuer));
-    let is_held_elsewhere =
-        |uid: usize| world.resource.is_some_and(|resource| resource.held == Held::Elsewhere && usize::from(resource.uid) == uid);
+    let is_held_elsewhere = |uid: usize| world.resource(uid as u8).is_some_and(|resource| resource.held == Held::Elsewhere);
     for (uid, record) in world.ledgers.iter().enumerate() {
-        let Some(record) = record.as_ref().filter(|record| is_usable(record) && !is_held_elsewhere(uid)) else { continue };
-        let is_gone = world.resource.is_none_or(|resource| usize::from(resource.uid) != uid);
+        let Some(record) = record.as_ref().filter(|record| is_usable(state, record) && !is_held_elsewhere(uid)) else { continue };
+        let is_gone = world.resource(uid as u8).is_none();
         // A target that nobody owns and that the successor does not take over is deleted when that goes too.
-        let is_kept = world.resource.is_some() && (0..NAMES).any(|name| record.listed[name] != Listed::No && is_nobodys(world, name));
+        let is_kept =
+            world.namesake(uid as u8).is_some() && (0..NAMES).any(|name| record.listed[name] != Listed::No && is_nobodys(world, name));
         if is_gone && !is_kept {
             return Some("a ledger is left of a resource that is gone");
         }
@@ -192,7 +201,15 @@ fn wants(state: &State) -> Option<&'static str> {
             return Some("a refresh token waits for its revocation");
         }
     }
-    let resource = world.resource.filter(|resource| resource.held != Held::Elsewhere)?;
+    world.existing().find_map(|resource| wants_for(state, resource))
+}
+
+/// What is not as it should be for good with a resource.
+fn wants_for(state: &State, resource: &Resource) -> Option<&'static str> {
+    let world = &state.world;
+    if resource.held == Held::Elsewhere {
+        return None;
+    }
     if world.drain_until.is_some() {
         let is_drained = world.ledgers.iter().all(Option::is_none) && resource.held == Held::Free;
         return (!is_drained).then_some("not all is drained");
@@ -201,7 +218,7 @@ fn wants(state: &State) -> Option<&'static str> {
         return Some("the resource is being deleted");
     }
     let record = world.ledgers[usize::from(resource.uid)];
-    if record.is_some_and(|record| !is_usable(&record)) {
+    if record.is_some_and(|record| !is_usable(state, &record)) {
         return None;
     }
     let target = world.targets[usize::from(resource.target)];
@@ -209,7 +226,11 @@ fn wants(state: &State) -> Option<&'static str> {
     let is_delivered = matches!(target, Target::Ours { content, .. } if is_token(content)
         && record.is_some_and(|record| record.live.is_some_and(|live| live.access == content)));
     let has_pair = world.credentials.is_some_and(|there| there.pair != BAD_PAIR);
-    let is_foreign = matches!(target, Target::Foreign { consent } if consent != Consent::Given);
+    let is_foreign = match target {
+        Target::Absent => false,
+        Target::Foreign { consent } => consent != Consent::Given,
+        Target::Ours { of, .. } => usize::from(of) != world.place_of(resource.uid),
+    };
     if is_foreign || resource.is_suspended || !has_pair {
         // A person has to act.
         return None;

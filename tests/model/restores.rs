@@ -15,8 +15,8 @@ pub(crate) fn delete_ledger(state: &mut State) {
     }
     let tally = &mut state.world.tally;
     tally.told += record.lost + u8::from(record.intent.is_some());
-    tally.issues_left += 1;
     (tally.is_missed[uid], tally.was_missed[uid]) = (true, true);
+    state.world.allow_issues(uid as u8, 1);
     state.touch_ledger(uid as u8);
 }
 
@@ -49,11 +49,11 @@ pub(crate) fn restore_ledger(state: &mut State) {
     let tally = &mut state.world.tally;
     let had_intent = replaced.is_some_and(|record| record.intent.is_some());
     tally.told += replaced.map_or(0, |record| record.lost) + u8::from(had_intent);
-    // Whoever has issued with an intent that is gone has done so for nothing.
-    tally.issues_left += 1 + i8::from(had_intent);
     tally.was_restored = true;
     // It may lack the names that were written since.
     tally.is_stray = [true; NAMES];
     (tally.is_missed[0], tally.was_missed[0]) = (false, true);
+    // Whoever has issued with an intent that is gone has done so for nothing.
+    state.world.allow_issues(0, 1 + u8::from(had_intent));
     state.touch_ledger(0);
 }

@@ -2,7 +2,7 @@
 
 use revoiceit_operator::planner::{Consent, Lane, Refused};
 
-use crate::world::{Credentials, EDITED, NAMES, Record, Resource, Target, Time};
+use crate::world::{Credentials, EDITED, NAMES, Record, Resource, Target, Time, World};
 
 /// A running pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +12,8 @@ pub(crate) struct Pass {
     pub(crate) permit: Option<Lane>,
     /// Names of targets that a look of this pass is to read, as bits.
     pub(crate) names: u8,
+    /// What the status said when the resource was read.
+    pub(crate) said: u16,
     pub(crate) seen: Seen,
 }
 
@@ -24,6 +26,8 @@ pub(crate) enum Phase {
     Poised,
     /// It has something in hand and no answer to a write of the ledger: it reads the ledger.
     ReadBack,
+    /// It rests, and its status says something new.
+    Status(u16),
 }
 
 /// A look that is under way.
@@ -165,6 +169,8 @@ pub(crate) enum Plan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Rest {
+    /// The reason that the status gives; 0: there is no status.
+    pub(crate) says: u16,
     /// The status says Ready.
     pub(crate) is_ready: bool,
     /// The pass is due again, if at any time.
@@ -277,11 +283,15 @@ impl Seen {
 }
 
 impl TargetSight {
-    pub(crate) fn of(target: Target, uid: u8) -> Self {
-        match target {
+    /// As the pass for this UID reads it.
+    pub(crate) fn of(world: &World, name: usize, uid: u8) -> Self {
+        match world.targets[name] {
             Target::Absent => Self::Absent,
             Target::Foreign { consent } => Self::Foreign { consent, is_current: true },
-            Target::Ours { owner, content, is_immutable } => {
+            Target::Ours { of, .. } if usize::from(of) != world.place_of(uid) => {
+                Self::Foreign { consent: Consent::NotGiven, is_current: true }
+            }
+            Target::Ours { owner, content, is_immutable, .. } => {
                 let owner = match owner {
                     Some(owner) if owner == uid => Owner::Me,
                     Some(_) => Owner::OtherUid,

@@ -56,6 +56,8 @@ pub(crate) struct Laws {
     pub(crate) glances: bool,
     /// After a save without an answer, with something in hand, the ledger alone is read, and not all that a look reads.
     pub(crate) reads_back: bool,
+    /// A pass that ends writes its status, if that says something new.
+    pub(crate) statuses: bool,
 }
 
 /// What a refresh does to the refresh token.
@@ -86,6 +88,10 @@ pub(crate) struct Switches {
     pub(crate) takes_silence_for_failure: bool,
     /// What a record says of where it belongs is not looked at.
     pub(crate) trusts_any_ledger: bool,
+    /// Targets are written from the other resource's ledger.
+    pub(crate) confuses_ledgers: bool,
+    /// Finalizer and claim are set whatever the resource's version is.
+    pub(crate) claims_blindly: bool,
     /// A permit comes without a new look.
     pub(crate) keeps_sights_while_waiting: bool,
 }
@@ -109,6 +115,8 @@ impl Switches {
         ends_when_changed: false,
         takes_silence_for_failure: false,
         trusts_any_ledger: false,
+        confuses_ledgers: false,
+        claims_blindly: false,
         keeps_sights_while_waiting: false,
     };
 }
@@ -150,7 +158,7 @@ impl State {
         for pass in self.passes.iter_mut().flatten() {
             pass.seen.targets[usize::from(name)].outdate();
         }
-        self.outdate_late(|write| matches!(write, Write::Target { name: of, .. } | Write::DeleteTarget { name: of } if *of == name));
+        self.outdate_late(|write| matches!(write, Write::Target { name: of, .. } | Write::DeleteTarget { name: of, .. } if *of == name));
     }
 
     /// The ledger has a new version, or is gone.
@@ -164,13 +172,14 @@ impl State {
     }
 
     /// The resource has a new version, or is gone.
-    pub(crate) fn touch_resource(&mut self) {
-        for pass in self.passes.iter_mut().flatten() {
+    pub(crate) fn touch_resource(&mut self, place: usize) {
+        let world = self.world;
+        for pass in self.passes.iter_mut().flatten().filter(|pass| world.place_of(pass.uid) == place) {
             if let ResourceSight::Here { is_current, .. } = &mut pass.seen.resource {
                 *is_current = false;
             }
         }
-        self.outdate_late(|write| matches!(write, Write::Claim { .. } | Write::Release { .. }));
+        self.outdate_late(|write| matches!(write, Write::Claim { uid } | Write::Release { uid, .. } if world.place_of(*uid) == place));
     }
 
     fn outdate_late(&mut self, is_meant: impl Fn(&Write) -> bool) {
@@ -183,9 +192,9 @@ impl State {
 
     /// UIDs that a pass may be for: of the resource, and of each ledger.
     pub(crate) fn uids(&self) -> impl Iterator<Item = u8> + use<> {
-        let resource = self.world.resource.map(|resource| resource.uid);
-        let ledgers = self.world.ledgers;
-        (0..UIDS as u8).filter(move |uid| resource == Some(*uid) || ledgers[usize::from(*uid)].is_some())
+        let is_there: [bool; UIDS] =
+            std::array::from_fn(|uid| self.world.resource(uid as u8).is_some() || self.world.ledgers[uid].is_some());
+        (0..UIDS as u8).filter(move |uid| is_there[usize::from(*uid)])
     }
 }
 

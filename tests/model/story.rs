@@ -42,6 +42,7 @@ impl Story {
                 by(replica, format!("{}{}", act.map_or(String::new(), |act| told(&act)), became(outcome)))
             }
             Step::ReadBack { replica } => by(replica, "reads the ledger back".to_owned()),
+            Step::Status { replica } => by(replica, "writes the status".to_owned()),
             Step::Crash { replica } => by(replica, "crashes".to_owned()),
             Step::Time { seconds } => format!("   {seconds} s later"),
             Step::EndDrain => "   the drain ends, and the operator runs again".to_owned(),
@@ -120,11 +121,14 @@ fn became(outcome: Outcome) -> &'static str {
 /// What is different at the servers. The numbers of tokens are those of the state after the step.
 fn changes(before: &World, after: &World) -> Vec<String> {
     let mut changes = Vec::new();
-    if before.resource != after.resource {
-        changes.push(after.resource.map_or("no resource".to_owned(), |resource| {
+    for (place, name) in
+        ["resource", "rival"].into_iter().enumerate().filter(|(place, _)| before.resources[*place] != after.resources[*place])
+    {
+        changes.push(after.resources[place].map_or(format!("no {name}"), |resource| {
             let deleted = if resource.deleted_at.is_some() { ", being deleted" } else { "" };
+            let says = if before.resources[place].is_some_and(|before| before.says != resource.says) { ", another status" } else { "" };
             let suspended = if resource.is_suspended { ", suspended" } else { "" };
-            format!("resource {} of target-{}, {:?}{deleted}{suspended}", resource.uid, resource.target, resource.held)
+            format!("{name} {} of target-{}, {:?}{deleted}{suspended}{says}", resource.uid, resource.target, resource.held)
         }));
     }
     for (uid, record) in after.ledgers.iter().enumerate().filter(|(uid, record)| before.ledgers[*uid] != **record) {
@@ -135,7 +139,7 @@ fn changes(before: &World, after: &World) -> Vec<String> {
             Target::Absent => format!("no target-{name}"),
             Target::Foreign { consent: Consent::NotGiven } => format!("target-{name} foreign"),
             Target::Foreign { consent } => format!("target-{name} foreign, consent {consent:?}"),
-            Target::Ours { owner, content, is_immutable } => {
+            Target::Ours { owner, content, is_immutable, .. } => {
                 let owner = owner.map_or("nobody".to_owned(), |uid| uid.to_string());
                 let content = if is_token(*content) { format!("A{content}") } else { "something else".to_owned() };
                 format!("target-{name} of {owner} with {content}{}", if *is_immutable { ", immutable" } else { "" })

@@ -36,6 +36,13 @@ fn a_foreign_target_is_taken_without_consent() {
     }
     let broken = Planner { plan, ..PRODUCTION };
     Scenario::new(Start::Foreign).planner(broken).breaks("no_consent", "I4");
+    Scenario::new(Start::LiveRival).planner(broken).breaks("loser_writes", "I4");
+}
+
+#[test]
+fn a_target_gets_the_other_resources_token() {
+    let switches = Switches { confuses_ledgers: true, ..Switches::AS_DESIGNED };
+    Scenario::new(Start::LiveRival).switches(switches).edits(1, &[Edit::RenameRival]).breaks("crosswise", "I4");
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub(crate) fn state(state: &mut State, v: &mut impl Visitor) {
         v.time(&mut access.expires_at, PAST);
         v.refresh_token(&mut access.of);
     }
-    world.resource.iter_mut().flat_map(|resource| &mut resource.deleted_at).for_each(|at| v.time(at, OVER));
+    world.resources.iter_mut().flatten().flat_map(|resource| &mut resource.deleted_at).for_each(|at| v.time(at, OVER));
     state.absent_since.iter_mut().flatten().flatten().for_each(|at| v.time(at, OVER));
 }
 

@@ -23,7 +23,10 @@ pub(crate) const RETIRING: usize = 5;
 /// Both servers, and the ledger of the invariants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct World {
-    pub(crate) resource: Option<Resource>,
+    /// The resource, and the one that is its rival: of another name, with the UID 1.
+    pub(crate) resources: [Option<Resource>; 2],
+    /// There is a rival, or was one.
+    pub(crate) has_rival: bool,
     /// UIDs that were given so far.
     pub(crate) uids: u8,
     /// By UID.
@@ -61,6 +64,8 @@ pub(crate) struct Resource {
     /// Value of the rotation annotation; 0: none.
     pub(crate) request: u8,
     pub(crate) held: Held,
+    /// What its status says; 0: nothing.
+    pub(crate) says: u16,
     /// Its deletionTimestamp.
     pub(crate) deleted_at: Option<Time>,
 }
@@ -99,6 +104,8 @@ pub(crate) enum Target {
         owner: Option<u8>,
         /// An access token, or [`EDITED`].
         content: u8,
+        /// By its annotation: the place in [`World::resources`] of the resource that it was written for.
+        of: u8,
         /// Somebody made it so: its content cannot be changed any more.
         is_immutable: bool,
     },
@@ -109,6 +116,8 @@ pub(crate) enum Target {
 pub(crate) struct RefreshToken {
     pub(crate) is_alive: bool,
     pub(crate) revoked_by_us: bool,
+    /// The place of the resource that it was issued for.
+    pub(crate) of: u8,
     /// Number of the API that it is from.
     pub(crate) issuer: u8,
     /// Lost in a way that is accepted: with a ledger that somebody deleted, or in the first rotation ever.
@@ -247,6 +256,7 @@ pub(crate) enum Write {
     },
     DeleteTarget {
         name: u8,
+        uid: u8,
     },
     Ledger {
         uid: u8,
@@ -276,10 +286,10 @@ pub(crate) struct Tally {
     pub(crate) uncovered: u8,
     /// Suspects whose ledger is gone: told to a person, or gone with a ledger that somebody deleted.
     pub(crate) told: u8,
-    /// Issues that may still be processed before one cause has had two.
-    pub(crate) issues_left: i8,
-    /// Under each name, the rank of the newest access token that was delivered.
-    pub(crate) delivered: [u8; NAMES],
+    /// Of each resource, issues that may still be processed before one cause has had two.
+    pub(crate) issues_left: [i8; 2],
+    /// Under each name and of each resource, the rank of the newest access token that was delivered.
+    pub(crate) delivered: [[u8; 2]; NAMES],
     /// A ledger was deleted by hand, and nobody has counted it as lost yet.
     pub(crate) is_missed: [bool; UIDS],
     /// A ledger was deleted by hand at some time.
@@ -292,6 +302,33 @@ pub(crate) struct Tally {
     pub(crate) was_restored: bool,
     /// The resource has had our finalizer at some time: a stale cache may still show it.
     pub(crate) was_claimed: [bool; UIDS],
+}
+
+impl World {
+    /// The place of the resource with this UID, or of the one that has taken its name.
+    pub(crate) fn place_of(&self, uid: u8) -> usize {
+        usize::from(self.has_rival && uid == 1)
+    }
+
+    /// The resource that has the name of the one with this UID.
+    pub(crate) fn namesake(&self, uid: u8) -> Option<Resource> {
+        self.resources[self.place_of(uid)]
+    }
+
+    /// The resource with this UID.
+    pub(crate) fn resource(&self, uid: u8) -> Option<Resource> {
+        self.namesake(uid).filter(|resource| resource.uid == uid)
+    }
+
+    /// All that there are.
+    pub(crate) fn existing(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.iter().flatten()
+    }
+
+    /// Somebody's doing, or a loss, for which this resource may have one issue more.
+    pub(crate) fn allow_issues(&mut self, uid: u8, number: u8) {
+        self.tally.issues_left[self.place_of(uid)] += number as i8;
+    }
 }
 
 impl Record {

@@ -360,7 +360,10 @@ fn small_resource(resource: &real::Resource) -> ResourceSight {
         };
         let request = annotation(names::ROTATE_ANNOTATION).map_or(0, |value| number(value));
         let deleted_at = meta.deletion_timestamp.as_ref().map(|at| time(at.0));
-        ResourceSight::Here { resource: Resource { uid: 0, target, is_suspended, request, held, deleted_at }, is_current: is_current(meta) }
+        ResourceSight::Here {
+            resource: Resource { uid: 0, target, is_suspended, request, held, says: 0, deleted_at },
+            is_current: is_current(meta),
+        }
     };
     match resource {
         real::Resource::Wanted(wanted) => here(&wanted.metadata, name_of(&wanted.spec.target.name), wanted.spec.suspend),
