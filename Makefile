@@ -34,6 +34,10 @@ helm: ## Builds Helm for the tests: once, some minutes
 test: deps cluster helm build ## Runs all tests, those against a real Kubernetes too
 	cargo test --locked --workspace --no-fail-fast
 
+.PHONY: model
+model: ## Searches ten times more of the protocol's histories than the tests do: some minutes on two cores
+	cargo test --locked --package revoiceit-model -- --ignored at_night --skip long_histories --nocapture
+
 .PHONY: demo
 demo: $(if $(KUBECONFIG),,cluster) build ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
 	cargo run --locked --quiet --package revoiceit-harness --bin demo
