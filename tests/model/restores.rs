@@ -34,6 +34,8 @@ pub(crate) fn spoil_ledger(state: &mut State) {
     let Some(uid) = state.world.ledgers.iter().position(is_whole) else { return };
     if let Some(record) = &mut state.world.ledgers[uid] {
         record.place = Belongs::Corrupt;
+        // Whoever has one of these in hand cannot see that it was saved, and revokes it.
+        record.tokens().for_each(|token| state.world.refresh_tokens[usize::from(token)].is_excused = true);
     }
     state.touch_ledger(uid as u8);
 }
