@@ -236,7 +236,7 @@ mod at_night {
     #[ignore = "minutes"]
     fn another_api() {
         const EDITS: [Edit; 5] = [Edit::OtherApi(0), Edit::OtherApi(1), Edit::Delete, Edit::Recreate, Edit::DeleteLedger];
-        Scenario::new(Start::Live).time(1).edits(2, &EDITS).faults(1, LOST).holds("live, another API", 1);
+        Scenario::new(Start::Live).time(1).edits(2, &EDITS).faults(1, LOST).holds("live, another API", 3_007_000);
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod at_night {
     #[ignore = "minutes"]
     fn statuses_that_come_between() {
         let scenario = Scenario::new(Start::Fresh).statuses().time(1).edits(1, &[Edit::Suspend, Edit::Delete]);
-        scenario.faults(1, LOST).holds("fresh, statuses, a fault", 1);
+        scenario.faults(1, LOST).holds("fresh, statuses, a fault", 2_661_000);
     }
 
     #[test]
