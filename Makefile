@@ -44,6 +44,10 @@ fuzz: ## Fuzzes each reader for SECONDS (60); needs `rustup toolchain install ni
 			-max_total_time=$(or $(SECONDS),60) -rss_limit_mb=512 -max_len=65536 -print_final_stats=1 -artifact_prefix=$(cache)/fuzz/found-; \
 	done
 
+.PHONY: model
+model: ## Searches ten times more of the protocol's histories than the tests do: some minutes on two cores
+	cargo test --locked --package revoiceit-model -- --ignored at_night --skip long_histories --nocapture
+
 .PHONY: demo
 demo: $(if $(KUBECONFIG),,cluster) build ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
 	cargo run --locked --quiet --package revoiceit-harness --bin demo

@@ -30,6 +30,9 @@ pub(crate) enum Step {
     ReadBack {
         replica: usize,
     },
+    Status {
+        replica: usize,
+    },
     Crash {
         replica: usize,
     },
@@ -98,7 +101,7 @@ fn steps_of_pass(model: &mut Model, adversity: &Adversity, state: &State, replic
     let Some(pass) = state.passes[replica] else {
         for uid in state.uids() {
             // Of what is in no cache, or is being deleted, there is no glance.
-            let wanted = state.world.resource.filter(|resource| resource.uid == uid && resource.deleted_at.is_none());
+            let wanted = state.world.resource(uid).filter(|resource| resource.deleted_at.is_none());
             let is_cached = model.laws.glances && wanted.is_some();
             let start = if is_cached { Start::Glance } else { Start::Look };
             steps.push(Step::Begin { replica, uid, start });
@@ -120,6 +123,7 @@ fn steps_of_pass(model: &mut Model, adversity: &Adversity, state: &State, replic
             }
         }
         Phase::ReadBack => steps.push(Step::ReadBack { replica }),
+        Phase::Status(_) => steps.push(Step::Status { replica }),
         Phase::Poised => {
             let act = model.act(&pass).expect("an act");
             steps.push(Step::Perform { replica, outcome: Outcome::Plain });
@@ -166,6 +170,7 @@ pub(crate) fn after(model: &mut Model, state: &State, step: Step) -> State {
             model.perform(&mut state, replica, outcome);
         }
         Step::ReadBack { replica } => model.read_back(&mut state, replica),
+        Step::Status { replica } => model.write_status(&mut state, replica),
         Step::Crash { replica } => {
             state.fault(true);
             state.end_pass(replica);
@@ -183,7 +188,7 @@ pub(crate) fn after(model: &mut Model, state: &State, step: Step) -> State {
             (0..REPLICAS).for_each(|replica| state.end_pass(replica));
             state.world.drain_until = None;
             state.world.tally.was_drained = true;
-            state.world.tally.issues_left += 1;
+            state.world.allow_issues(0, 1);
         }
         Step::Collect { name } => {
             state.world.targets[usize::from(name)] = Target::Absent;
@@ -192,7 +197,8 @@ pub(crate) fn after(model: &mut Model, state: &State, step: Step) -> State {
         Step::Kill { token } => {
             state.budget.kills -= 1;
             state.world.refresh_tokens[usize::from(token)].is_alive = false;
-            state.world.tally.issues_left += 1;
+            let of = state.world.refresh_tokens[usize::from(token)].of;
+            state.world.allow_issues(of, 1);
         }
         Step::Edit(what) => {
             state.budget.edits -= 1;

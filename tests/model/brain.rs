@@ -5,7 +5,7 @@ use revoiceit_operator::planner::{self as real, Observed};
 
 use crate::{
     codec::{self, Codec},
-    hash::{Map, Set},
+    hash::{self, Map, Set},
     sight::{Act, Came, Change, LedgerSight, Plan, Reading, ResourceSight, Rest, Seen, Sighted, SourceSight, TargetSight, Which},
     world::{Credentials, Held, NAMES, Record, Stamp},
 };
@@ -47,6 +47,14 @@ impl Brain {
     /// How many different questions were asked.
     pub(crate) fn asked(&self) -> usize {
         self.plans.len() + self.folds.len()
+    }
+
+    /// The memory that the answers take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.plans.capacity() * size_of::<(Seen, Plan)>()
+            + self.folds.capacity() * size_of::<((Seen, Came), Seen)>()
+            + self.sources.capacity() * size_of::<(Seen, Option<u8>)>()
+            + self.forgotten.capacity() * size_of::<Seen>()
     }
 
     pub(crate) fn plan(&mut self, seen: &Seen) -> Plan {
@@ -174,9 +182,10 @@ fn token_of(record: &Record, revision: u8) -> Option<u8> {
 }
 
 fn small_rest(rest: &real::Rest) -> Rest {
-    let conditions = rest.status.iter().flat_map(|status| &status.conditions);
+    let ready = rest.status.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == "Ready");
     Rest {
-        is_ready: conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        says: ready.map_or(0, |ready| 1 | hash::wide(&ready.reason) as u16),
+        is_ready: ready.is_some_and(|ready| ready.status == "True"),
         until: match rest.until {
             real::Until::At(at) => Some(codec::time(at)),
             real::Until::Woken | real::Until::Forgotten => None,

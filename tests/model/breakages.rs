@@ -1,5 +1,20 @@
 //! Each rule of `ARCHITECTURE.md`, broken: the model has to find out, or it proves nothing of the rule.
 //!
+//! The shortest trace of each is a file in `golden`, to be read; `UPDATE=1` accepts what has changed. What the rules are named there:
+//!
+//! | rule | broken as |
+//! |---|---|
+//! | 1 bracket | `claim_first`, `ledger_before_release`, `no_confirm` |
+//! | 2 write-ahead | `no_intent`, `no_wait_intent`, `changed_ends` |
+//! | 3 fold first | `write_before_save`, `revoke_hand` |
+//! | 4 conditional | `uncond_tgt`, `uncond_led`, `uncond_claim` |
+//! | 5 read back by content | `unknown_revokes`, `stamp_only` |
+//! | 6 absence | `one_404`, `no_gone_check` |
+//! | 7 order of reads | `order`, `no_relook` |
+//! | 8 close before release | `no_closing` |
+//! | 9 names linger | `no_tombstones` |
+//! | what is somebody else's | `no_consent`, `deaf_to_consent`, `writes_immutable`, `loser_writes`, `crosswise`, `takes_claims`, `believes_copies`, `ignores_home`, `ignores_issuer`: in [`crate::strangers`] |
+//!
 //! A rule of the planner is broken by a wrapper around the production functions, a rule of the shell by a switch of the model's world.
 
 use std::sync::Arc;
@@ -7,14 +22,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use revoiceit_operator::planner::{
     self, Act, Came, Cause, Change, Digest, Hand, Intent, IntentCall, Ledger, Observed, Owner, Plan, Record, Resource, Source, Target,
+    Which,
 };
 
 use crate::{
     adversity::Adversity,
     brain::Planner,
     edits::Edit,
+    golden,
     scenario::{Scenario, Start},
-    state::{Read, Switches},
+    state::{Read, Rotation, Switches},
 };
 
 const PRODUCTION: Planner = Planner::PRODUCTION;
@@ -24,12 +41,14 @@ const WITHOUT_LOOK_FOR_PERMIT: Switches = Switches { keeps_sights_while_waiting:
 
 impl Scenario {
     /// The model finds that this does not hold.
-    fn breaks(&self, rule: &str, invariant: &str) {
-        let found = Self { liveness: 0, limit: 400_000, ..*self }.search(rule);
+    pub(crate) fn breaks(&self, rule: &str, invariant: &str) {
+        let liveness = u32::from(invariant == "liveness");
+        let found = Self { liveness, limit: 400_000, ..*self }.search(rule);
         let counterexample = found.counterexample.unwrap_or_else(|| panic!("{rule}: broken, and the model does not find it"));
         let violation = &counterexample.violation;
         println!("    {} after {} steps: {}", violation.invariant, counterexample.story.len(), violation.what);
         assert_eq!(violation.invariant, invariant, "{}\n{}", violation.what, counterexample.story.join("\n"));
+        golden::compare(rule, &counterexample);
     }
 }
 
@@ -240,4 +259,39 @@ fn a_successor_is_taken_for_permission_to_revoke() {
     }
     let broken = Planner { plan, ..PRODUCTION };
     Scenario::new(Start::Live).edits(3, &[Edit::Orphan, Edit::Force, Edit::Recreate]).planner(broken).breaks("no_gone_check", "I3");
+}
+
+#[test]
+fn rule_7_an_issue_follows_a_refresh_without_a_look() {
+    fn fold(seen: Observed, came: Came) -> Observed {
+        let mut seen = planner::fold(seen, came);
+        seen.spent.answered_since_look = false;
+        seen
+    }
+    let broken = Planner { fold, ..PRODUCTION };
+    let scenario = Scenario::new(Start::Expired).switches(WITHOUT_LOOK_FOR_PERMIT).planner(broken);
+    scenario.edits(2, &[Edit::TouchCredentials, Edit::Delete]).breaks("no_relook", "I2");
+}
+
+#[test]
+fn a_token_is_folded_after_it_was_revoked_from_hand() {
+    fn plan(seen: &Observed, now: Timestamp) -> Plan {
+        match planner::plan(seen, now) {
+            Plan::Act(Act::SaveLedger(Change::Fold { .. }))
+                if seen.my_intent().is_none() && seen.hand.refresh_token().is_some() && !seen.spent.hand_kept =>
+            {
+                Plan::Act(Act::Revoke(Which::InHand))
+            }
+            plan => plan,
+        }
+    }
+    let broken = Planner { plan, ..PRODUCTION };
+    let call = Adversity { call: true, ..Adversity::NONE };
+    Scenario::new(Start::Rotating).time(2).faults(1, call).rotating(Rotation::Adds).planner(broken).breaks("revoke_hand", "I3");
+}
+
+#[test]
+fn rule_4_finalizer_and_claim_are_set_blindly() {
+    let switches = Switches { claims_blindly: true, ..AS_DESIGNED };
+    Scenario::new(Start::Fresh).switches(switches).edits(2, &[Edit::Delete, Edit::Recreate]).breaks("uncond_claim", "I5");
 }

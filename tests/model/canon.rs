@@ -27,7 +27,7 @@ pub(crate) fn renumber(state: &mut State) {
     number_revisions(state);
     number_ranks(state);
     for uid in 0..UIDS {
-        let is_there = state.world.ledgers[uid].is_some() || state.world.resource.is_some_and(|resource| usize::from(resource.uid) == uid);
+        let is_there = state.world.ledgers[uid].is_some() || state.world.resource(uid as u8).is_some();
         if !is_there && !state.passes.iter().flatten().any(|pass| usize::from(pass.uid) == uid) {
             // No pass will be for it any more.
             (0..REPLICAS).for_each(|replica| state.absent_since[replica][uid] = None);
@@ -71,12 +71,13 @@ fn order_replicas(state: &mut State) -> bool {
             walk::pass(&mut pass, &mut Blank);
             pass
         };
-        hash::wide(&(state.passes[replica].map(blank), state.absent_since[replica]))
+        hash::wide(&(state.passes[replica].map(blank), state.absent_since[replica], state.issuers[replica]))
     };
     let swaps = key(0) > key(1);
     if swaps {
         state.passes.swap(0, 1);
         state.absent_since.swap(0, 1);
+        state.issuers.swap(0, 1);
         let late = state.world.late.as_mut().and_then(|late| match &mut late.write {
             Write::Ledger { record, .. } => Some(record),
             _ => None,
@@ -180,9 +181,9 @@ fn number_revisions(state: &mut State) {
 fn number_ranks(state: &mut State) {
     let world = &mut state.world;
     // Zero is no rank, and keeps its place.
-    let ranks = world.access_tokens.iter().map(|token| token.rank).chain(world.tally.delivered);
+    let ranks = world.access_tokens.iter().map(|token| token.rank).chain(world.tally.delivered.into_iter().flatten());
     let used = ranks.fold(1, |used, rank| used | 1 << rank);
-    for rank in world.access_tokens.iter_mut().map(|token| &mut token.rank).chain(&mut world.tally.delivered) {
+    for rank in world.access_tokens.iter_mut().map(|token| &mut token.rank).chain(world.tally.delivered.iter_mut().flatten()) {
         *rank = place(used, *rank);
     }
 }

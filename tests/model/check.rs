@@ -3,7 +3,7 @@
 //! * I1: each refresh token that lives is in a record, in the hand of a running pass, or covered by a suspect or an intent
 //! * I2: one cause has one issue, unless something was lost in between
 //! * I3: a target never gets a token older than one that it had, nor one whose line we have revoked, and no line is revoked that pods read
-//! * I4: what is somebody else's is not touched
+//! * I4: what is somebody else's is not touched, and what is another resource's is not delivered
 //! * I5: a finalizer implies a ledger
 //! * I6: what the status calls Ready is: the target holds a valid token
 //! * I7: no ledger is counted as lost that nobody deleted
@@ -11,8 +11,11 @@
 //! * I9: only a token that was saved is delivered
 //! * I10: no pass ends and leaves an intent that it has not sent
 //! * I11: before the deadline the finalizer goes only from a record that takes no tokens any more
+//! * I12: what another operator, cluster or API holds is left alone: its ledger, its claim, its tokens
 //!
 //! What is accepted of each is said where it is checked.
+
+use revoiceit_operator::planner::Consent;
 
 use crate::{
     sight::{ResourceSight, Seen, is_token},
@@ -24,7 +27,13 @@ impl Model {
     /// I3, I4 and I9, when a target is written.
     pub(crate) fn check_delivery(&mut self, state: &mut State, name: u8, owner: u8, content: u8, creates: bool) {
         let place = usize::from(name);
-        if state.world.targets[place] == Target::Foreign {
+        let writer = state.world.place_of(owner);
+        let is_anothers = match state.world.targets[place] {
+            Target::Absent => false,
+            Target::Foreign { consent } => consent != Consent::Given,
+            Target::Ours { of, .. } => usize::from(of) != writer,
+        };
+        if is_anothers {
             self.violated("I4", format!("target-{name} is overwritten and was somebody else's"));
         }
         let token = state.world.access_tokens[usize::from(content)];
@@ -32,26 +41,30 @@ impl Model {
             self.violated("I9", "a token is delivered that no ledger has had");
         }
         // A POST has no precondition: it may bring an older token back for a moment, after somebody deleted the target.
-        if !creates && token.rank < state.world.tally.delivered[place] {
+        if !creates && token.rank < state.world.tally.delivered[place][writer] && !state.world.tally.was_restored {
             self.violated("I3", format!("target-{name} had a newer token before"));
         }
         let line = state.world.refresh_tokens[usize::from(token.of)];
-        let is_read = reads(state, name) && state.world.resource.is_some_and(|resource| resource.uid == owner);
+        if usize::from(line.of) != writer {
+            self.violated("I4", format!("target-{name} gets a token of the other resource"));
+        }
+        let is_read = reads(state, name, writer as u8) && state.world.resource(owner).is_some();
         if !creates && line.revoked_by_us && !line.is_excused && token.expires_at > 0 && is_read {
             self.violated("I3", format!("target-{name} gets a token whose line we have revoked"));
         }
         let is_listed = state.world.ledgers[usize::from(owner)].is_some_and(|record| record.listed[place] != Listed::No);
         state.world.tally.is_stray[place] = !is_listed && state.world.tally.was_missed[usize::from(owner)];
-        let delivered = &mut state.world.tally.delivered[place];
+        let delivered = &mut state.world.tally.delivered[place][writer];
         *delivered = token.rank.max(*delivered);
     }
 
     /// I3, before a refresh token is revoked.
     pub(crate) fn check_revocation(&mut self, state: &State, refresh: u8) {
         for name in 0..NAMES as u8 {
-            let Target::Ours { content, .. } = state.world.targets[usize::from(name)] else { continue };
+            let Target::Ours { content, of, .. } = state.world.targets[usize::from(name)] else { continue };
             // What is garbage goes from under the pods anyway.
-            if !is_token(content) || !reads(state, name) || is_garbage(state, usize::from(name)) {
+            let is_stray = state.world.tally.is_stray[usize::from(name)];
+            if !is_token(content) || !reads(state, name, of) || is_stray || is_garbage(state, usize::from(name)) {
                 continue;
             }
             let token = state.world.access_tokens[usize::from(content)];
@@ -65,9 +78,23 @@ impl Model {
         }
     }
 
+    /// I12, when a refresh token is sent.
+    pub(crate) fn check_issuer(&mut self, state: &State, replica: usize, refresh: u8) {
+        if state.world.refresh_tokens[usize::from(refresh)].issuer != state.issuers[replica] {
+            self.violated("I12", "a refresh token is sent to another API than the one that it is from");
+        }
+    }
+
+    /// I12, when a ledger is written or deleted by an operator that is set to this API.
+    pub(crate) fn check_belonging(&mut self, state: &State, uid: u8, issuer: u8) {
+        if state.world.ledgers[usize::from(uid)].is_some_and(|there| !there.is_for(issuer)) {
+            self.violated("I12", "a ledger is written that belongs elsewhere");
+        }
+    }
+
     /// I11.
     pub(crate) fn check_release(&mut self, state: &State, uid: u8) {
-        let Some(resource) = state.world.resource else { return };
+        let Some(resource) = state.world.resource(uid) else { return };
         let deadline = resource.deleted_at.map(|time| time + self.brain.codec.deadline());
         let is_over = deadline.into_iter().chain(state.world.drain_until).any(|time| time <= 0);
         let record = state.world.ledgers[usize::from(uid)];
@@ -80,14 +107,14 @@ impl Model {
     }
 
     /// I6: what is said to be ready, and was not touched since it was read, is.
-    pub(crate) fn check_ready(&mut self, state: &State, seen: &Seen) {
+    pub(crate) fn check_ready(&mut self, state: &State, uid: u8, seen: &Seen) {
         let ResourceSight::Here { resource, is_current: true } = seen.resource else { return };
         let sight = seen.targets[usize::from(resource.target)];
         if !sight.is_current() {
             return;
         }
         let holds = match state.world.targets[usize::from(resource.target)] {
-            Target::Ours { content, .. } if is_token(content) => {
+            Target::Ours { content, of, .. } if is_token(content) && usize::from(of) == state.world.place_of(uid) => {
                 let token = state.world.access_tokens[usize::from(content)];
                 let line = state.world.refresh_tokens[usize::from(token.of)];
                 token.expires_at > 0 && (!line.revoked_by_us || line.is_excused)
@@ -103,7 +130,7 @@ impl Model {
     /// I1, I5 and I8: of every state.
     pub(crate) fn check(&mut self, state: &State) {
         let world = &state.world;
-        if let Some(resource) = world.resource.filter(|resource| resource.held == Held::Claimed) {
+        for resource in world.existing().filter(|resource| resource.held == Held::Claimed) {
             let uid = usize::from(resource.uid);
             if world.ledgers[uid].is_none() && !world.tally.is_missed[uid] && !world.tally.was_drained {
                 self.violated("I5", "a finalizer, and no ledger");
@@ -129,9 +156,9 @@ impl Model {
 }
 
 /// A resource that is wanted names this target: pods may read it.
-fn reads(state: &State, name: u8) -> bool {
+fn reads(state: &State, name: u8, of: u8) -> bool {
     state.world.drain_until.is_none()
-        && state.world.resource.is_some_and(|resource| resource.deleted_at.is_none() && resource.target == name)
+        && state.world.resources[usize::from(of)].is_some_and(|resource| resource.deleted_at.is_none() && resource.target == name)
 }
 
 /// Tokens that live and that neither a ledger nor the hand of a pass has.
@@ -147,11 +174,11 @@ pub(crate) fn uncovered(state: &State) -> u8 {
 
 /// The garbage collector deletes the target, now or when its owner is gone.
 fn is_collectable(state: &State, owner: Option<u8>) -> bool {
-    owner.is_some_and(|owner| state.world.resource.is_none_or(|resource| resource.uid != owner || resource.deleted_at.is_some()))
+    owner.is_some_and(|owner| state.world.resource(owner).is_none_or(|resource| resource.deleted_at.is_some()))
 }
 
 /// The owner of the target is gone.
 pub(crate) fn is_garbage(state: &State, name: usize) -> bool {
     let Target::Ours { owner: Some(owner), .. } = state.world.targets[name] else { return false };
-    state.world.resource.is_none_or(|resource| resource.uid != owner)
+    state.world.resource(owner).is_none()
 }

@@ -41,7 +41,7 @@ fn due_times(model: &Model, state: &State) -> Vec<Time> {
         }));
     }
     times.extend(state.world.drain_until);
-    let deleted = state.world.resource.and_then(|resource| resource.deleted_at);
+    let deleted = state.world.existing().filter_map(|resource| resource.deleted_at);
     times.extend(deleted.map(|time| time + model.brain.codec.deadline()));
     times.extend(state.absent_since.iter().flatten().flatten().map(|time| time + 5 * 60));
     times

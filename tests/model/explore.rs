@@ -4,13 +4,13 @@
 //! MODEL="live time=2 edits=Rename,Delete n=2 faults=1 any" cargo test -p revoiceit-model explore -- --ignored --nocapture
 //! ```
 //!
-//! `fresh`, `live`, `due`, `drain`: the start. `time`, `faults`, `n` (edits), `kills`: the budget. `edits=all`, or names of [`Edit`]. `any`, or
-//! `crash`, `lost`, `deny`, `call`, `bogus`: kinds of fault. `spurious`, `noglance`, `readback`, `rotate=adds`, `rotate=replaces`, `acts=7`: laws.
+//! `fresh`, `foreign`, `live`, `rivals`, `liverival`, `backup`, `due`, `rotating`, `expired`, `drain`: the start. `time`, `faults`, `n` (edits), `kills`: the budget. `edits=all` (of daily life), `edits=every`, or names of [`Edit`]. `any`, or
+//! `crash`, `lost`, `deny`, `call`, `bogus`: kinds of fault. `status`, `spurious`, `noglance`, `readback`, `rotate=adds`, `rotate=replaces`, `acts=7`: laws.
 //! `liveness=4`, `limit=1000000`: how much is searched. `walks=1000`: random histories instead.
 
 use crate::{
     adversity::Adversity,
-    edits::{ALL, Edit},
+    edits::{ALL, Edit, OF_RIVAL, RARE},
     scenario::{Scenario, Start},
     state::Rotation,
 };
@@ -28,6 +28,13 @@ fn explore() {
             "fresh" => scenario.start = Start::Fresh,
             "walks" => walks = number(),
             "live" => scenario.start = Start::Live,
+            "foreign" => scenario.start = Start::Foreign,
+            "rivals" => scenario.start = Start::Rivals,
+            "liverival" => scenario.start = Start::LiveRival,
+            "expired" => scenario.start = Start::Expired,
+            "status" => scenario.laws.statuses = true,
+            "rotating" => scenario.start = Start::Rotating,
+            "backup" => scenario.start = Start::Backup,
             "due" => scenario.start = Start::Due,
             "drain" => scenario.start = Start::Drain,
             "acts" => scenario.max_acts = number(),
@@ -36,8 +43,16 @@ fn explore() {
             "kills" => scenario.budget.kills = number() as u8,
             "n" => scenario.budget.edits = number() as u8,
             "edits" => {
-                let edits: Vec<Edit> =
-                    ALL.into_iter().filter(|edit| value == "all" || value.split(',').any(|name| name == format!("{edit:?}"))).collect();
+                let edits: Vec<Edit> = ALL
+                    .into_iter()
+                    .chain(RARE)
+                    .chain(OF_RIVAL)
+                    .filter(|edit| {
+                        value == "every"
+                            || (value == "all" && ALL.contains(edit))
+                            || value.split(',').any(|name| name == format!("{edit:?}"))
+                    })
+                    .collect();
                 scenario.adversity.edits = Box::leak(edits.into_boxed_slice());
             }
             "crash" => scenario.adversity.crash = true,

@@ -7,6 +7,11 @@ pub(crate) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<L
 /// A set with this module's hashing.
 pub(crate) type Set<K> = std::collections::HashSet<K, BuildHasherDefault<Lanes>>;
 
+/// What a set takes: a place in seven of eight is used before it grows.
+pub(crate) fn bytes_of<K>(set: &Set<K>) -> usize {
+    set.capacity() / 7 * 8 * (size_of::<K>() + 1)
+}
+
 /// Two independent lanes of multiply and rotate, mixed at the end.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Lanes(u64, u64);

@@ -5,20 +5,22 @@
 //! and edits, and holds each against the invariants; and from every state, when nothing goes wrong any more, it has to come to rest.
 //!
 //! ```text
-//! cargo test -p revoiceit-model                                     under a minute on two cores
-//! cargo test -p revoiceit-model -- --ignored at_night --nocapture   some twenty
+//! cargo test -p revoiceit-model                                     one or two minutes on two cores
+//! make model                                                        some more: larger searches
+//! cargo test -p revoiceit-model -- --ignored at_night --nocapture   the same, and very many random histories
 //! ```
 //!
 //! Not in it: the gate, the queue and watches (whatever is due begins, whatever happens wakes), clocks that step or differ, retry times, pauses
-//! after repairs, two resources with one target, adoption and immutable targets, a record of another format or place, finalizers of others, a
-//! resource that cannot be read, deletion of a namespace, and the 60 s between the check of a look's age and the sending.
+//! after repairs, finalizers of others, a resource that cannot be read, deletion of a namespace, and the 60 s between the check of a look's age and
+//! the sending.
 //!
 //! * the state: [`world`] (servers), [`sight`] (passes), [`state`]
-//! * what happens: [`pass`] (the pass loop), [`perform`] and [`commit`] (the servers), [`clock`], [`edits`] (users), [`adversity`]
+//! * what happens: [`pass`] (the pass loop), [`perform`] and [`commit`] (the servers), [`clock`], [`edits`] and [`restores`] (users), [`adversity`]
 //! * what must hold: [`check`] (the invariants), [`liveness`]
 //! * the planner: [`brain`] asks it, [`codec`] translates
 //! * the search: [`canon`] and [`walk`] (one form for states that are alike), [`search`], [`walks`] (random histories), [`story`]
-//! * what is searched: [`scenario`], [`scenarios`]; that it would be found: [`breakages`]; to look for oneself: [`explore`]
+//! * what is searched: [`scenario`], [`scenarios`]; that it would be found: [`breakages`] and [`strangers`], with
+//!   their stories in [`golden`]; to look for oneself: [`explore`]
 
 #![cfg(test)]
 
@@ -32,17 +34,20 @@ mod codec;
 mod commit;
 mod edits;
 mod explore;
+mod golden;
 mod hash;
 mod list;
 mod liveness;
 mod pass;
 mod perform;
+mod restores;
 mod scenario;
 mod scenarios;
 mod search;
 mod sight;
 mod state;
 mod story;
+mod strangers;
 mod walk;
 mod walks;
 mod world;

@@ -4,18 +4,22 @@
 //! So a time that no pass asks to be woken at is found here, and a pass that rests although there is more for it to do. (Whatever others do wakes
 //! everybody: the model has no watches.)
 
+use std::ops::Range;
+
+use revoiceit_operator::planner::Consent;
+
 use crate::{
     adversity::{Step, after},
     canon::canonical,
     check::is_garbage,
     clock::pass_time,
-    hash::{self, Set},
+    hash::{self, Set, bytes_of},
     pass::Start,
     perform::Outcome,
     sight::{Phase, is_token},
     state::{Budget, Model, REPLICAS, State, Violation},
     story::Story,
-    world::{BAD_PAIR, Held, Listed, NAMES, Target, Time, World},
+    world::{BAD_PAIR, Held, Listed, NAMES, Record, Resource, Target, Time, World},
 };
 
 /// States that are known to come to rest.
@@ -28,6 +32,11 @@ pub(crate) struct Liveness {
 const LIMIT: usize = 2000;
 
 impl Liveness {
+    /// The memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(&self.good)
+    }
+
     /// Follows the state to its rest, and tells how.
     pub(crate) fn check(&mut self, model: &mut Model, state: &State, mut story: Option<&mut Story>) -> Result<(), Violation> {
         let mut state = State { budget: Budget::default(), ..*state };
@@ -70,13 +79,14 @@ impl Liveness {
                     }
                     if state.passes.iter().all(Option::is_none)
                         && let Some(uid) = alone.take()
+                        && actors(&state).len() == 1
                         && model.last_rest.is_none_or(|until| until > 0)
                         // After a pass that has spent its acts there is a pause.
                         && model.brain.codec.policy.max_acts == u32::MAX
                         && state.uids().any(|there| there == uid)
                     {
                         let until = model.last_rest;
-                        if would_rest(model, &mut { state }, uid).is_none() {
+                        if would_rest(model, &mut { state }, 0, uid).is_none() {
                             return Err(failed(&format!("a pass rests until {until:?}, and there is more for it to do now")));
                         }
                     }
@@ -106,6 +116,7 @@ fn next(model: &mut Model, state: &mut State) -> Next {
             return Next::Step(match pass.phase {
                 Phase::Read(_) => Step::Read { replica, bogus: false },
                 Phase::ReadBack => Step::ReadBack { replica },
+                Phase::Status(_) => Step::Status { replica },
                 Phase::Poised => Step::Perform { replica, outcome: Outcome::Plain },
             });
         }
@@ -118,13 +129,14 @@ fn next(model: &mut Model, state: &mut State) -> Next {
         return Next::Step(Step::Collect { name: name as u8 });
     }
     let mut wakes: Vec<Time> = Vec::new();
-    for uid in state.uids() {
-        match would_rest(model, state, uid) {
+    let keys: Vec<_> = actors(state).flat_map(|replica| state.uids().map(move |uid| (replica, uid))).collect();
+    for (replica, uid) in keys {
+        match would_rest(model, state, replica, uid) {
             Some(until) => wakes.extend(until),
-            None => return Next::Step(Step::Begin { replica: 0, uid, start: start(state, uid) }),
+            None => return Next::Step(Step::Begin { replica, uid, start: start(state, uid) }),
         }
     }
-    match wants(&state.world) {
+    match wants(state) {
         None => Next::Rest,
         Some(what) => match wakes.into_iter().min() {
             Some(wake) => Next::Step(Step::Time { seconds: wake.max(1) }),
@@ -133,27 +145,36 @@ fn next(model: &mut Model, state: &mut State) -> Next {
     }
 }
 
+/// The replicas that are needed for it to come to rest: one, unless they differ.
+fn actors(state: &State) -> Range<usize> {
+    if state.issuers[0] == state.issuers[1] { 0..1 } else { 0..REPLICAS }
+}
+
 /// What is wanted is in the cache.
 fn start(state: &State, uid: u8) -> Start {
-    let is_cached = state.world.resource.is_some_and(|resource| resource.uid == uid && resource.deleted_at.is_none());
+    let is_cached = state.world.resource(uid).is_some_and(|resource| resource.deleted_at.is_none());
     if is_cached { Start::Glance } else { Start::Look }
 }
 
 /// The time at which it is due again, if a pass that begins now changes nothing but what the replica remembers.
-fn would_rest(model: &mut Model, state: &mut State, uid: u8) -> Option<Option<Time>> {
+fn would_rest(model: &mut Model, state: &mut State, replica: usize, uid: u8) -> Option<Option<Time>> {
     let mut trial = *state;
-    model.begin(&mut trial, 0, uid, start(state, uid));
+    model.begin(&mut trial, replica, uid, start(state, uid));
     for _ in 0..12 {
-        let Some(pass) = trial.passes[0] else {
+        let Some(pass) = trial.passes[replica] else {
             state.absent_since = trial.absent_since;
             return Some(model.last_rest);
         };
         match pass.phase {
-            Phase::Read(_) => model.read(&mut trial, 0, false),
-            Phase::ReadBack | Phase::Poised => return None,
+            Phase::Read(_) => model.read(&mut trial, replica, false),
+            Phase::ReadBack | Phase::Poised | Phase::Status(_) => return None,
         }
     }
     None
+}
+
+fn is_usable(state: &State, record: &Record) -> bool {
+    state.issuers.iter().any(|issuer| record.is_for(*issuer))
 }
 
 fn is_nobodys(world: &World, name: usize) -> bool {
@@ -161,12 +182,15 @@ fn is_nobodys(world: &World, name: usize) -> bool {
 }
 
 /// What is not as it should be for good.
-fn wants(world: &World) -> Option<&'static str> {
+fn wants(state: &State) -> Option<&'static str> {
+    let world = &state.world;
+    let is_held_elsewhere = |uid: usize| world.resource(uid as u8).is_some_and(|resource| resource.held == Held::Elsewhere);
     for (uid, record) in world.ledgers.iter().enumerate() {
-        let Some(record) = record else { continue };
-        let is_gone = world.resource.is_none_or(|resource| usize::from(resource.uid) != uid);
+        let Some(record) = record.as_ref().filter(|record| is_usable(state, record) && !is_held_elsewhere(uid)) else { continue };
+        let is_gone = world.resource(uid as u8).is_none();
         // A target that nobody owns and that the successor does not take over is deleted when that goes too.
-        let is_kept = world.resource.is_some() && (0..NAMES).any(|name| record.listed[name] != Listed::No && is_nobodys(world, name));
+        let is_kept =
+            world.namesake(uid as u8).is_some() && (0..NAMES).any(|name| record.listed[name] != Listed::No && is_nobodys(world, name));
         if is_gone && !is_kept {
             return Some("a ledger is left of a resource that is gone");
         }
@@ -177,7 +201,15 @@ fn wants(world: &World) -> Option<&'static str> {
             return Some("a refresh token waits for its revocation");
         }
     }
-    let resource = world.resource?;
+    world.existing().find_map(|resource| wants_for(state, resource))
+}
+
+/// What is not as it should be for good with a resource.
+fn wants_for(state: &State, resource: &Resource) -> Option<&'static str> {
+    let world = &state.world;
+    if resource.held == Held::Elsewhere {
+        return None;
+    }
     if world.drain_until.is_some() {
         let is_drained = world.ledgers.iter().all(Option::is_none) && resource.held == Held::Free;
         return (!is_drained).then_some("not all is drained");
@@ -186,12 +218,20 @@ fn wants(world: &World) -> Option<&'static str> {
         return Some("the resource is being deleted");
     }
     let record = world.ledgers[usize::from(resource.uid)];
+    if record.is_some_and(|record| !is_usable(state, &record)) {
+        return None;
+    }
     let target = world.targets[usize::from(resource.target)];
     let has_token = record.is_some_and(|record| record.live.is_some_and(|live| live.expires_at > 0));
     let is_delivered = matches!(target, Target::Ours { content, .. } if is_token(content)
         && record.is_some_and(|record| record.live.is_some_and(|live| live.access == content)));
     let has_pair = world.credentials.is_some_and(|there| there.pair != BAD_PAIR);
-    if target == Target::Foreign || resource.is_suspended || !has_pair {
+    let is_foreign = match target {
+        Target::Absent => false,
+        Target::Foreign { consent } => consent != Consent::Given,
+        Target::Ours { of, .. } => usize::from(of) != world.place_of(resource.uid),
+    };
+    if is_foreign || resource.is_suspended || !has_pair {
         // A person has to act.
         return None;
     }

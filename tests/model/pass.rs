@@ -5,7 +5,7 @@ use revoiceit_operator::planner::Refused;
 use crate::{
     sight::{Act, Came, LedgerSight, Pass, Phase, Plan, Reading, ResourceSight, Rest, Seen, Sighted, SourceSight, TargetSight},
     state::{Model, Read, State, as_seen_by},
-    world::{NAMES, Record, Resource, Stamp, Target},
+    world::{NAMES, Record, Resource, Stamp, Target, World},
 };
 
 /// Between two NotFounds that prove a resource gone.
@@ -25,17 +25,17 @@ pub(crate) enum Start {
 impl Model {
     /// Begins a pass, up to what it does first. One that would rest at once is not begun.
     pub(crate) fn begin(&mut self, state: &mut State, replica: usize, uid: u8, start: Start) {
-        let resource = state.world.resource.filter(|resource| resource.uid == uid);
+        let resource = state.world.resource(uid);
         let names = resource.map_or(0, |resource| 1 << resource.target);
         let drain_until = state.world.drain_until;
         let seen = Seen { finalizer_seen: start == Start::StaleGlance, drain_until, ..Seen::NOTHING };
-        let mut pass = Pass { uid, phase: Phase::Poised, permit: None, names, seen };
+        let mut pass = Pass { uid, phase: Phase::Poised, permit: None, names, said: 0, seen };
         if start != Start::Glance {
             self.begin_look(&mut pass);
             state.passes[replica] = Some(pass);
             return;
         }
-        read_ledger(state, replica, &mut pass);
+        read_ledger(self, state, replica, &mut pass);
         pass.names |= pass.seen.record().map_or(0, Record::names);
         read_targets(state, &mut pass);
         self.read_resource(state, replica, &mut pass, false);
@@ -76,10 +76,10 @@ impl Model {
         match self.laws.switches.order[usize::from(reading.done)] {
             Read::Targets => read_targets(state, &mut pass),
             Read::Ledger => {
-                read_ledger(state, replica, &mut pass);
+                read_ledger(self, state, replica, &mut pass);
                 if pass.seen.finalizer_seen && pass.seen.ledger.is_none() {
                     // The targets of a ledger that is missed are listed by their annotation.
-                    reading.found = (0..NAMES).filter(|name| matches!(state.world.targets[*name], Target::Ours { .. })).fold(0, with);
+                    reading.found = (0..NAMES).filter(|name| is_of(&state.world, *name, pass.uid)).fold(0, with);
                 }
             }
             Read::Resource => {
@@ -116,17 +116,18 @@ impl Model {
     }
 
     fn read_resource(&mut self, state: &mut State, replica: usize, pass: &mut Pass, bogus: bool) {
+        pass.said = state.world.resource(pass.uid).filter(|_| self.laws.statuses).map_or(0, |resource| resource.says);
         let since = &mut state.absent_since[replica][usize::from(pass.uid)];
         // An absence that is old news is looked into: a LIST, and another GET.
         let is_old_news = since.is_some_and(|since| since + ABSENCE <= 0);
-        pass.seen.resource = match state.world.resource.filter(|_| !bogus || is_old_news) {
+        pass.seen.resource = match state.world.namesake(pass.uid).filter(|_| !bogus || is_old_news) {
             Some(resource) if resource.uid == pass.uid => {
                 *since = None;
                 // Of a resource that is being deleted, the spec is not looked at.
                 let Resource { target, is_suspended, request, held, deleted_at, .. } = resource;
                 let resource = match deleted_at {
-                    None => Resource { uid: 0, target, is_suspended, request, held, deleted_at },
-                    Some(_) => Resource { uid: 0, target: 0, is_suspended: false, request, held, deleted_at },
+                    None => Resource { uid: 0, target, is_suspended, request, held, says: 0, deleted_at },
+                    Some(_) => Resource { uid: 0, target: 0, is_suspended: false, request, held, says: 0, deleted_at },
                 };
                 ResourceSight::Here { resource, is_current: true }
             }
@@ -151,10 +152,32 @@ impl Model {
     fn rest(&mut self, state: &mut State, replica: usize, pass: &Pass, rest: Rest) {
         self.check_intent(state, replica, pass);
         if rest.is_ready {
-            self.check_ready(state, &pass.seen);
+            self.check_ready(state, pass.uid, &pass.seen);
         }
         self.last_rest = rest.until;
         state.end_pass(replica);
+        let ResourceSight::Here { is_current, .. } = pass.seen.resource else { return };
+        if self.laws.statuses && rest.says != 0 && rest.says != pass.said {
+            let resource = ResourceSight::Here { resource: Resource::default(), is_current };
+            let seen = Seen { resource, ..Seen::NOTHING };
+            let phase = Phase::Status(rest.says);
+            state.passes[replica] = Some(Pass { phase, permit: None, names: 0, said: 0, seen, ..*pass });
+        }
+    }
+
+    /// A patch with the version that was read. If it meets another, the pass is due again at once.
+    pub(crate) fn write_status(&mut self, state: &mut State, replica: usize) {
+        let Pass { uid, phase, seen, .. } = *state.pass(replica);
+        state.passes[replica] = None;
+        let place = state.world.place_of(uid);
+        let resource = state.world.resources[place].as_mut();
+        match (phase, seen.resource, resource) {
+            (Phase::Status(says), ResourceSight::Here { is_current: true, .. }, Some(resource)) => {
+                resource.says = says;
+                state.touch_resource(place);
+            }
+            _ => self.last_rest = Some(0),
+        }
     }
 
     /// There was trouble with the API server, and nothing is lost by coming back later.
@@ -169,7 +192,7 @@ impl Model {
         let kept = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
         let is_mine = kept.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8));
         // It cannot know of one that came late, after its own look.
-        let is_known = pass.seen.ledger.is_some_and(|ledger| ledger.is_current);
+        let is_known = pass.seen.ledger.is_some_and(|ledger| ledger.is_current && !ledger.record.is_unusable());
         if is_mine && is_known && !pass.seen.spent.intent_sent && !pass.seen.is_refused(Refused::Ledger) {
             self.violated("I10", "a pass ends and leaves an intent that it has not sent: it will be counted as a suspect");
         }
@@ -188,13 +211,13 @@ impl Model {
 
 fn read_targets(state: &State, pass: &mut Pass) {
     for name in (0..NAMES).filter(|name| pass.names & 1 << name != 0) {
-        pass.seen.targets[name] = TargetSight::of(state.world.targets[name], pass.uid);
+        pass.seen.targets[name] = TargetSight::of(&state.world, name, pass.uid);
     }
 }
 
-fn read_ledger(state: &State, replica: usize, pass: &mut Pass) {
+fn read_ledger(model: &Model, state: &State, replica: usize, pass: &mut Pass) {
     let record = state.world.ledgers[usize::from(pass.uid)];
-    pass.seen.ledger = record.map(|record| LedgerSight { record: as_seen_by(replica, record), is_current: true });
+    pass.seen.ledger = record.map(|record| LedgerSight { record: as_seen_by(model, state, replica, record), is_current: true });
 }
 
 /// Names of targets that earlier sights of this pass have brought.
@@ -209,6 +232,11 @@ fn names_wanted(seen: &Seen) -> u8 {
         _ => 0,
     };
     of_spec | seen.record().map_or(0, Record::names)
+}
+
+/// By its annotation.
+fn is_of(world: &World, name: usize, uid: u8) -> bool {
+    matches!(world.targets[name], Target::Ours { of, .. } if usize::from(of) == world.place_of(uid))
 }
 
 fn with(names: u8, name: usize) -> u8 {

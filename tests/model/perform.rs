@@ -3,6 +3,7 @@
 use revoiceit_operator::planner::Refused;
 
 use crate::{
+    commit::Committed,
     pass::refusable,
     sight::{Act, Came, Change, Failure, Hand, Pass, Phase, Plan, ResourceSight, TargetSight},
     state::{Model, Rotation, State, as_kept, as_seen_by},
@@ -63,7 +64,7 @@ impl Model {
                 && let Some(token) = pass.seen.hand.refresh_token()
             {
                 // What cannot be saved is revoked, and its cause may have another. That an earlier save of it comes late takes two faults.
-                state.world.tally.issues_left += 1;
+                state.world.allow_issues(pass.uid, 1);
                 state.world.refresh_tokens[usize::from(token)].is_excused |= state.world.late.is_some();
             }
             return self.came(state, replica, Came::Denied(refused));
@@ -77,7 +78,7 @@ impl Model {
             Act::Refresh { revision, token } => {
                 Came::Refreshed { of: revision, answer: self.refresh(state, replica, &pass, token, outcome) }
             }
-            Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, &pass, token, outcome) },
+            Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, replica, &pass, token, outcome) },
             write => return self.write(state, replica, &pass, write, outcome),
         };
         if matches!(act, Act::Issue { .. } | Act::Refresh { .. } | Act::Revoke { .. }) {
@@ -89,7 +90,7 @@ impl Model {
     /// After a save without an answer, with something in hand.
     pub(crate) fn read_back(&mut self, state: &mut State, replica: usize) {
         let pass = *state.pass(replica);
-        let there = state.world.ledgers[usize::from(pass.uid)].map(|record| as_seen_by(replica, record));
+        let there = state.world.ledgers[usize::from(pass.uid)].map(|record| as_seen_by(self, state, replica, record));
         if self.laws.switches.judges_by_writer {
             let planned = match self.brain.plan(&pass.seen) {
                 Plan::Act { act: Act::SaveLedger { record, .. }, .. } => Some(record),
@@ -108,7 +109,11 @@ impl Model {
         let (write, is_current) = self.request(state, replica, pass, act);
         match outcome {
             Outcome::Plain => {
-                let came = if self.commit(state, write, is_current) { reply(state, replica, pass, act) } else { Came::Changed };
+                let came = match self.commit(state, write, is_current) {
+                    Committed::Yes => reply(self, state, replica, pass, act),
+                    Committed::No => Came::Changed,
+                    Committed::Invalid => Came::Denied(Refused::Target),
+                };
                 return self.came(state, replica, came);
             }
             Outcome::Committed => {
@@ -138,21 +143,25 @@ impl Model {
         let target = |name: u8| pass.seen.targets[usize::from(name)];
         let ledger_is_current = pass.seen.ledger.is_none_or(|ledger| ledger.is_current) || switches.writes_ledgers_blindly;
         let resource_is_current = matches!(pass.seen.resource, ResourceSight::Here { is_current: true, .. });
+        let others = state.world.ledgers[usize::from(1 - uid)].and_then(|record| record.live).map(|live| live.access);
         match act {
             Act::WriteTarget { name, content } => {
+                let content = others.filter(|_| switches.confuses_ledgers).unwrap_or(content);
                 let blindly = switches.writes_targets_blindly && state.world.targets[usize::from(name)] != Target::Absent;
                 let creates = target(name) == TargetSight::Absent && !blindly;
                 (Write::Target { name, owner: uid, content, creates }, creates || blindly || target(name).is_current())
             }
-            Act::DeleteTarget(name) => (Write::DeleteTarget { name }, target(name).is_current() || switches.writes_targets_blindly),
+            Act::DeleteTarget(name) => (Write::DeleteTarget { name, uid }, target(name).is_current() || switches.writes_targets_blindly),
             Act::SaveLedger { change, record } => {
                 let there = state.world.ledgers[usize::from(uid)];
                 let creates = pass.seen.ledger.is_none() && !(switches.writes_ledgers_blindly && there.is_some());
-                let record = as_kept(replica, record, there);
+                let record = as_kept(state, replica, record, there);
                 (Write::Ledger { uid, record, creates, counts_loss: change == Change::Lost }, creates || ledger_is_current)
             }
-            Act::DeleteLedger => (Write::DeleteLedger { uid, told: pass.seen.spent.told }, ledger_is_current),
-            Act::Claim => (Write::Claim { uid }, resource_is_current),
+            Act::DeleteLedger => {
+                (Write::DeleteLedger { uid, issuer: state.issuers[replica], told: pass.seen.spent.told }, ledger_is_current)
+            }
+            Act::Claim => (Write::Claim { uid }, resource_is_current || switches.claims_blindly),
             Act::Release => {
                 let is_denied = pass.seen.is_refused(Refused::Ledger);
                 (Write::Release { uid, is_denied }, resource_is_current)
@@ -164,6 +173,8 @@ impl Model {
     fn try_target(&mut self, state: &State, pass: &Pass, name: u8) -> Came {
         let there = state.world.targets[usize::from(name)];
         match pass.seen.targets[usize::from(name)] {
+            // It is going to be deleted and created anew, which cannot be tried.
+            TargetSight::Ours { is_immutable: true, .. } => Came::Tried(name),
             TargetSight::Absent if there == Target::Absent => Came::Tried(name),
             sight if sight.is_current() => Came::Tried(name),
             _ => Came::Changed,
@@ -178,19 +189,25 @@ impl Model {
         if pair == BAD_PAIR {
             return Err(Failure::Rejected);
         }
-        let tally = &mut state.world.tally;
-        tally.issues_left -= 1;
-        if tally.issues_left < 0 {
+        let place = state.world.place_of(pass.uid);
+        let left = &mut state.world.tally.issues_left[place];
+        *left -= 1;
+        if *left < 0 {
             self.violated("I2", "one cause has had two issues, and nothing was lost in between");
         }
-        let tally = &mut state.world.tally;
         if outcome == Outcome::Fails(Fault::Malformed) {
-            tally.issues_left += 1;
+            state.world.allow_issues(pass.uid, 1);
         }
         let intent = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
         let is_covered = intent.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8));
-        let is_excused = !is_covered && tally.was_missed[usize::from(pass.uid)];
-        let refresh = state.world.refresh_tokens.place(RefreshToken { is_alive: true, revoked_by_us: false, is_excused });
+        let is_excused = !is_covered && state.world.tally.was_missed[usize::from(pass.uid)];
+        let refresh = state.world.refresh_tokens.place(RefreshToken {
+            is_alive: true,
+            of: state.world.place_of(pass.uid) as u8,
+            issuer: state.issuers[replica],
+            is_excused,
+            ..RefreshToken::default()
+        });
         let access = self.access_token(state, refresh);
         answered(outcome, (access, refresh), Some(refresh))
     }
@@ -205,11 +222,12 @@ impl Model {
     ) -> Result<(u8, Option<u8>), Failure> {
         if matches!(outcome, Outcome::Fails(Fault::Unavailable | Fault::Rejected | Fault::Malformed | Fault::Unreadable)) {
             // An answered failure may lead to a new line.
-            state.world.tally.issues_left += 1;
+            state.world.allow_issues(pass.uid, 1);
         }
         if let Some(failure) = fails_before(outcome) {
             return Err(failure);
         }
+        self.check_issuer(state, replica, token);
         let old = &mut state.world.refresh_tokens[usize::from(token)];
         if !old.is_alive {
             return Err(Failure::Rejected);
@@ -222,10 +240,16 @@ impl Model {
             // The first rotation ever has no intent. So has one whose ledger was deleted by hand.
             let is_covered = intent.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8));
             // Without one nothing keeps another from trying the old token, and then its line seems to be dead.
-            state.world.tally.issues_left += i8::from(!is_covered && self.laws.rotation == Rotation::Replaces);
+            state.world.allow_issues(pass.uid, u8::from(!is_covered && self.laws.rotation == Rotation::Replaces));
             let is_known = pass.seen.record().is_some_and(|record| record.rotates);
             let is_excused = !is_covered && (!is_known || state.world.tally.was_missed[usize::from(pass.uid)]);
-            state.world.refresh_tokens.place(RefreshToken { is_alive: true, revoked_by_us: false, is_excused })
+            state.world.refresh_tokens.place(RefreshToken {
+                is_alive: true,
+                of: state.world.place_of(pass.uid) as u8,
+                issuer: state.issuers[replica],
+                is_excused,
+                ..RefreshToken::default()
+            })
         });
         let access = self.access_token(state, rotated.unwrap_or(token));
         answered(outcome, (access, rotated), rotated)
@@ -235,14 +259,15 @@ impl Model {
         state.world.access_tokens.place(AccessToken { of, rank: 0, expires_at: self.brain.codec.lifetime() })
     }
 
-    fn revoke(&mut self, state: &mut State, pass: &Pass, token: u8, outcome: Outcome) -> Result<bool, Failure> {
+    fn revoke(&mut self, state: &mut State, replica: usize, pass: &Pass, token: u8, outcome: Outcome) -> Result<bool, Failure> {
         if let Some(failure) = fails_before(outcome) {
             return Err(failure);
         }
+        self.check_issuer(state, replica, token);
         // A successor that came since the pass looked may read what was left to it, and whoever deletes cannot know.
         let is_known = pass.seen.resource == ResourceSight::Replaced;
         let is_first = !state.world.refresh_tokens[usize::from(token)].revoked_by_us;
-        if is_first && (is_known || state.world.resource.is_none_or(|resource| resource.uid == pass.uid)) {
+        if is_first && (is_known || state.world.namesake(pass.uid).is_none_or(|resource| resource.uid == pass.uid)) {
             self.check_revocation(state, token);
         }
         // What a drain has closed, or was about to close when it was broken off, is revoked whoever delivers from it at the same time.
@@ -286,14 +311,14 @@ fn answered<T>(outcome: Outcome, answer: T, readable: Option<u8>) -> Result<T, F
 }
 
 /// The reply to a write that succeeded is the new sight.
-fn reply(state: &State, replica: usize, pass: &Pass, act: Act) -> Came {
-    let target = |name: u8| Came::Target(name, TargetSight::of(state.world.targets[usize::from(name)], pass.uid));
+fn reply(model: &Model, state: &State, replica: usize, pass: &Pass, act: Act) -> Came {
+    let target = |name: u8| Came::Target(name, TargetSight::of(&state.world, usize::from(name), pass.uid));
     match act {
         Act::WriteTarget { name, .. } | Act::DeleteTarget(name) => target(name),
         Act::SaveLedger { .. } | Act::DeleteLedger => {
-            Came::Ledger(state.world.ledgers[usize::from(pass.uid)].map(|record| as_seen_by(replica, record)))
+            Came::Ledger(state.world.ledgers[usize::from(pass.uid)].map(|record| as_seen_by(model, state, replica, record)))
         }
-        Act::Claim => Came::Resource(match (pass.seen.resource, state.world.resource) {
+        Act::Claim => Came::Resource(match (pass.seen.resource, state.world.namesake(pass.uid)) {
             (ResourceSight::Here { mut resource, .. }, Some(there)) => {
                 resource.held = there.held;
                 ResourceSight::Here { resource, is_current: true }
@@ -301,7 +326,7 @@ fn reply(state: &State, replica: usize, pass: &Pass, act: Act) -> Came {
             _ => unreachable!("a claim that succeeded"),
         }),
         // What was not being deleted is still there.
-        Act::Release => Came::Resource(match (pass.seen.resource, state.world.resource) {
+        Act::Release => Came::Resource(match (pass.seen.resource, state.world.namesake(pass.uid)) {
             (ResourceSight::Here { mut resource, .. }, Some(there)) if there.uid == pass.uid => {
                 resource.held = there.held;
                 ResourceSight::Here { resource, is_current: true }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use revoiceit_operator::planner::Policy;
+use revoiceit_operator::planner::{Consent, Policy};
 
 use crate::{
     adversity::Adversity,
@@ -11,7 +11,7 @@ use crate::{
     search::{Found, Search},
     state::{Budget, Laws, Model, Rotation, State, Switches},
     walks::{Dice, walk},
-    world::{AccessToken, Credentials, Held, Listed, Live, Record, RefreshToken, Resource, Target, Time, World},
+    world::{AccessToken, Backup, Credentials, Held, Listed, Live, NAMES, Record, RefreshToken, Resource, Target, Time, World},
 };
 
 /// One search.
@@ -35,10 +35,22 @@ pub(crate) struct Scenario {
 pub(crate) enum Start {
     /// A resource that nobody has seen yet.
     Fresh,
+    /// The same, and somebody else's Secret under the target's name.
+    Foreign,
     /// A token that is delivered and lives for an hour.
     Live,
-    /// The same, to be refreshed now.
+    /// The same as `Live`, to be refreshed now.
     Due,
+    /// The same as `Due`, at a Revoiceit whose refreshes are known to rotate.
+    Rotating,
+    /// A line whose access token has expired, and whose target somebody has deleted.
+    Expired,
+    /// Two resources with one target, and nobody has seen either.
+    Rivals,
+    /// The same as `Live`, and another resource wants the same target.
+    LiveRival,
+    /// The same as `Live`, and a backup of it all.
+    Backup,
     /// The same as `Live`, while everything is drained.
     Drain,
 }
@@ -46,7 +58,7 @@ pub(crate) enum Start {
 /// How a scenario is put together: `Scenario::new(Start::Live).time(2).edits(1, &[Edit::Rename]).faults(1, Adversity::ANY_FAULT)`.
 impl Scenario {
     pub(crate) const fn new(start: Start) -> Self {
-        let laws = Laws { rotation: Rotation::Never, switches: Switches::AS_DESIGNED, glances: true, reads_back: false };
+        let laws = Laws { rotation: Rotation::Never, switches: Switches::AS_DESIGNED, glances: true, reads_back: false, statuses: false };
         let budget = Budget { time: 0, faults: 0, edits: 0, kills: 0 };
         let (adversity, planner) = (Adversity::NONE, Planner::PRODUCTION);
         Self { start, budget, adversity, laws, planner, liveness: 1, limit: 5_000_000, max_acts: u32::MAX }
@@ -76,6 +88,11 @@ impl Scenario {
     /// Passes are woken for nothing, too.
     pub(crate) const fn spurious(self) -> Self {
         Self { adversity: Adversity { spurious: true, ..self.adversity }, ..self }
+    }
+
+    /// Passes write what the status says.
+    pub(crate) const fn statuses(self) -> Self {
+        Self { laws: Laws { statuses: true, ..self.laws }, ..self }
     }
 
     /// Passes begin with a look: the resource is in no cache.
@@ -112,11 +129,12 @@ impl Scenario {
         let Self { adversity, liveness, limit, .. } = *self;
         let (model, start) = self.begin();
         let found = Search { model, adversity, liveness, limit }.run(start);
-        let Found { states, transitions, depth, questions, time, is_whole, .. } = &found;
+        let Found { states, transitions, depth, questions, time, bytes, is_whole, .. } = &found;
         let cut = if *is_whole { "" } else { ", not to the end" };
         println!(
-            "{name}: {states} states{cut}, {transitions} transitions, depth {depth}, {questions} questions, {:.1} s",
-            time.as_secs_f64()
+            "{name}: {states} states{cut}, {transitions} transitions, depth {depth}, {questions} questions, {:.1} s, {} MB",
+            time.as_secs_f64(),
+            bytes / 1_000_000
         );
         found
     }
@@ -160,7 +178,13 @@ impl Start {
     fn world(self) -> World {
         match self {
             Self::Fresh => fresh(),
+            Self::Foreign => foreign(),
             Self::Live => live(3600),
+            Self::Expired => World { targets: [Target::Absent; NAMES], ..live(-1) },
+            Self::Rotating => rotating(),
+            Self::Backup => backup(),
+            Self::Rivals => with_rival(fresh()),
+            Self::LiveRival => with_rival(live(3600)),
             Self::Due => live(800),
             Self::Drain => World { drain_until: Some(300), ..live(3600) },
         }
@@ -168,23 +192,48 @@ impl Start {
 }
 
 fn fresh() -> World {
-    let mut world = World { resource: Some(Resource::default()), uids: 1, ..World::default() };
+    let mut world = World { resources: [Some(Resource::default()), None], uids: 1, ..World::default() };
     world.credentials = Some(Credentials::default());
-    world.tally.issues_left = 1;
+    world.tally.issues_left[0] = 1;
+    world
+}
+
+fn foreign() -> World {
+    let mut world = fresh();
+    world.targets[0] = Target::Foreign { consent: Consent::NotGiven };
     world
 }
 
 fn live(expires_at: Time) -> World {
-    let mut world = World { resource: Some(Resource { held: Held::Claimed, ..Resource::default() }), ..fresh() };
-    world.tally.issues_left = 0;
+    let mut world = World { resources: [Some(Resource { held: Held::Claimed, ..Resource::default() }), None], ..fresh() };
+    world.tally.issues_left[0] = 0;
     world.tally.was_claimed[0] = true;
-    world.tally.delivered[0] = 1;
+    world.tally.delivered[0][0] = 1;
     let refresh = world.refresh_tokens.place(RefreshToken { is_alive: true, ..RefreshToken::default() });
     let access = world.access_tokens.place(AccessToken { of: refresh, rank: 1, expires_at });
-    world.targets[0] = Target::Ours { owner: Some(0), content: access };
+    world.targets[0] = Target::Ours { owner: Some(0), content: access, of: 0, is_immutable: false };
     let mut record = Record { claimed: true, next_revision: 2, ..Record::default() };
     record.listed[0] = Listed::Yes;
     record.live = Some(Live { revision: 1, refresh, access, expires_at, pair: 0, version: Some(0) });
     world.ledgers[0] = Some(record);
     world
+}
+
+fn rotating() -> World {
+    let mut world = live(800);
+    world.ledgers[0] = world.ledgers[0].map(|record| Record { rotates: true, ..record });
+    world
+}
+
+fn with_rival(world: World) -> World {
+    let mut world = World { has_rival: true, uids: 2, ..world };
+    world.resources[1] = Some(Resource { uid: 1, ..Resource::default() });
+    world.tally.issues_left[1] = 1;
+    world
+}
+
+fn backup() -> World {
+    let world = live(3600);
+    let (Some(record), Target::Ours { content, .. }) = (world.ledgers[0], world.targets[0]) else { unreachable!("what lives has both") };
+    World { backup: Some(Backup { record, content }), ..world }
 }

@@ -8,6 +8,8 @@ use crate::{
 };
 
 const ANY: Adversity = Adversity::ANY_FAULT;
+const LOST: Adversity = Adversity { lost: true, ..Adversity::NONE };
+const CRASH: Adversity = Adversity { crash: true, ..Adversity::NONE };
 const CRASH_OR_LOST: Adversity = Adversity { crash: true, lost: true, ..Adversity::NONE };
 
 #[test]
@@ -32,7 +34,7 @@ fn a_first_token_that_is_read_back() {
 
 #[test]
 fn other_credentials() {
-    Scenario::new(Start::Live).time(2).edits(1, &[Edit::Credentials]).faults(1, ANY).holds("credentials", 1_000_000);
+    Scenario::new(Start::Live).time(1).edits(1, &[Edit::Credentials]).faults(1, ANY).holds("credentials", 72_000);
 }
 
 #[test]
@@ -51,13 +53,71 @@ fn rotation_and_suspension() {
 }
 
 #[test]
+fn a_foreign_target_and_consent() {
+    const EDITS: [Edit; 4] = [Edit::Consent, Edit::Immutable, Edit::DeleteForeign, Edit::Delete];
+    Scenario::new(Start::Foreign).time(1).edits(2, &EDITS).holds("foreign, two edits", 62_000);
+}
+
+#[test]
+fn a_target_that_is_made_immutable_or_taken_away() {
+    const EDITS: [Edit; 4] = [Edit::Immutable, Edit::Disown, Edit::Consent, Edit::Delete];
+    Scenario::new(Start::Due).edits(2, &EDITS).faults(1, LOST).holds("due, immutable or disowned", 128_000);
+}
+
+#[test]
+fn what_a_backup_brings() {
+    const EDITS: [Edit; 6] = [Edit::RestoreLedger, Edit::RestoreTarget, Edit::Credentials, Edit::Rename, Edit::Delete, Edit::Recreate];
+    Scenario::new(Start::Backup).edits(2, &EDITS).faults(1, CRASH).holds("backup, two edits", 159_000);
+}
+
+#[test]
+fn a_copy_under_another_uid() {
+    const EDITS: [Edit; 5] = [Edit::RestoreLedger, Edit::RestoreTarget, Edit::Force, Edit::Delete, Edit::Restore];
+    Scenario::new(Start::Backup).edits(3, &EDITS).holds("backup, another UID", 138_000);
+}
+
+#[test]
+fn another_api() {
+    const EDITS: [Edit; 5] = [Edit::OtherApi(0), Edit::OtherApi(1), Edit::Delete, Edit::Recreate, Edit::DeleteLedger];
+    Scenario::new(Start::Due).edits(2, &EDITS).holds("due, another API", 88_000);
+    Scenario::new(Start::Fresh).edits(2, &EDITS).holds("fresh, another API", 183_000);
+}
+
+#[test]
+fn another_home_and_ledgers_that_cannot_be_read() {
+    const EDITS: [Edit; 5] = [Edit::MoveHome, Edit::SpoilLedger, Edit::DeleteLedger, Edit::Delete, Edit::Recreate];
+    Scenario::new(Start::Due).edits(2, &EDITS).holds("due, another home", 98_000);
+    Scenario::new(Start::Fresh).edits(2, &EDITS).holds("fresh, another home", 192_000);
+}
+
+#[test]
+fn another_operator() {
+    const EDITS: [Edit; 3] = [Edit::ClaimElsewhere, Edit::Force, Edit::Delete];
+    Scenario::new(Start::Fresh).time(1).edits(2, &EDITS).holds("another operator", 172_000);
+}
+
+#[test]
+fn two_resources_with_one_target() {
+    const EDITS: [Edit; 7] =
+        [Edit::Rename, Edit::Delete, Edit::Orphan, Edit::RenameRival, Edit::DeleteRival, Edit::OrphanRival, Edit::DeleteTarget];
+    Scenario::new(Start::Rivals).edits(1, &EDITS).holds("rivals, an edit", 79_000);
+    Scenario::new(Start::LiveRival).edits(2, &EDITS).holds("live and a rival, two edits", 107_000);
+}
+
+#[test]
+fn statuses_that_come_between() {
+    Scenario::new(Start::Fresh).statuses().time(1).edits(1, &[Edit::Suspend, Edit::Delete]).holds("fresh, statuses", 188_000);
+    Scenario::new(Start::Live).statuses().edits(2, &[Edit::Force, Edit::Delete, Edit::Rename]).holds("live, statuses", 13_000);
+}
+
+#[test]
 fn deletion() {
     Scenario::new(Start::Live).time(2).edits(1, &[Edit::Delete]).faults(1, ANY).holds("delete", 807_000);
 }
 
 #[test]
 fn deletion_and_creation_anew() {
-    Scenario::new(Start::Live).time(1).edits(2, &[Edit::Delete, Edit::Recreate]).faults(1, ANY).holds("delete, recreate", 1_070_000);
+    Scenario::new(Start::Live).time(1).edits(2, &[Edit::Delete, Edit::Recreate]).faults(1, CRASH).holds("delete, recreate", 226_000);
 }
 
 #[test]
@@ -141,6 +201,77 @@ mod at_night {
     #[ignore = "minutes"]
     fn a_refresh_that_replaces_tokens_and_a_line_that_ends() {
         Scenario::new(Start::Due).time(2).faults(1, ANY).kills(1).rotating(Rotation::Replaces).holds("due, replaces, a kill", 1_150_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn a_foreign_target_and_consent() {
+        const EDITS: [Edit; 4] = [Edit::Consent, Edit::Immutable, Edit::DeleteForeign, Edit::Delete];
+        Scenario::new(Start::Foreign).time(1).edits(2, &EDITS).faults(1, CRASH_OR_LOST).holds("foreign, two edits, a fault", 1_257_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn a_target_that_is_made_immutable_or_taken_away() {
+        const EDITS: [Edit; 4] = [Edit::Immutable, Edit::Disown, Edit::Consent, Edit::Delete];
+        let scenario = Scenario::new(Start::Due).time(1).edits(2, &EDITS).faults(1, LOST);
+        scenario.holds("due, immutable or disowned, time", 1_352_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn what_a_backup_brings() {
+        const EDITS: [Edit; 4] = [Edit::RestoreLedger, Edit::RestoreTarget, Edit::Credentials, Edit::Delete];
+        Scenario::new(Start::Backup).time(1).edits(3, &EDITS).holds("backup, three edits", 1);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn a_copy_under_another_uid() {
+        const EDITS: [Edit; 5] = [Edit::RestoreLedger, Edit::RestoreTarget, Edit::Force, Edit::Delete, Edit::Restore];
+        Scenario::new(Start::Backup).edits(4, &EDITS).holds("backup, another UID, four edits", 1_426_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn another_api() {
+        const EDITS: [Edit; 5] = [Edit::OtherApi(0), Edit::OtherApi(1), Edit::Delete, Edit::Recreate, Edit::DeleteLedger];
+        Scenario::new(Start::Live).time(1).edits(2, &EDITS).faults(1, LOST).holds("live, another API", 3_007_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn another_home_and_ledgers_that_cannot_be_read() {
+        const EDITS: [Edit; 5] = [Edit::MoveHome, Edit::SpoilLedger, Edit::DeleteLedger, Edit::Delete, Edit::Recreate];
+        Scenario::new(Start::Live).time(1).edits(2, &EDITS).faults(1, LOST).holds("live, another home", 1);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn other_credentials() {
+        Scenario::new(Start::Live).time(2).edits(1, &[Edit::Credentials]).faults(1, ANY).holds("credentials, more time", 1_000_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn deletion_and_creation_anew() {
+        let scenario = Scenario::new(Start::Live).time(1).edits(2, &[Edit::Delete, Edit::Recreate]);
+        scenario.faults(1, ANY).holds("delete, recreate, any fault", 1_070_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn two_resources_with_one_target() {
+        const EDITS: [Edit; 4] = [Edit::Rename, Edit::Delete, Edit::RenameRival, Edit::DeleteRival];
+        Scenario::new(Start::Rivals).edits(1, &EDITS).faults(1, CRASH_OR_LOST).holds("rivals, an edit, a fault", 1);
+        Scenario::new(Start::LiveRival).edits(2, &EDITS).faults(1, LOST).holds("live and a rival, two edits, a fault", 1);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn statuses_that_come_between() {
+        let scenario = Scenario::new(Start::Fresh).statuses().time(1).edits(1, &[Edit::Suspend, Edit::Delete]);
+        scenario.faults(1, LOST).holds("fresh, statuses, a fault", 2_661_000);
     }
 
     #[test]

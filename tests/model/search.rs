@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     adversity::{Adversity, after, steps},
     canon::canonical,
-    hash::{self, Set},
+    hash::{self, Set, bytes_of},
     liveness::Liveness,
     state::{Model, State, Violation},
     story::Story,
@@ -28,6 +28,8 @@ pub(crate) struct Found {
     pub(crate) depth: usize,
     pub(crate) questions: usize,
     pub(crate) time: Duration,
+    /// Memory of the tables, in the end, and of the largest level.
+    pub(crate) bytes: usize,
     pub(crate) is_whole: bool,
     pub(crate) counterexample: Option<Counterexample>,
 }
@@ -56,7 +58,7 @@ impl Search {
         let mut level = vec![(0_u32, start)];
         let mut liveness = Liveness::default();
         let (mut transitions, mut depth, mut is_whole) = (0, 0, true);
-        let mut counterexample = None;
+        let (mut counterexample, mut largest) = (None, 0);
         'search: while !level.is_empty() {
             let mut next = Vec::new();
             for (number, state) in &level {
@@ -90,6 +92,7 @@ impl Search {
                 break;
             }
             depth += 1;
+            largest = largest.max((level.capacity() + next.capacity()) * size_of::<(u32, State)>());
             level = next;
             if parents.len() > self.limit {
                 is_whole = false;
@@ -102,6 +105,7 @@ impl Search {
             depth,
             questions: self.model.brain.asked(),
             time: began.elapsed(),
+            bytes: self.model.brain.bytes() + liveness.bytes() + largest + bytes_of(&seen) + parents.capacity() * size_of::<Parent>(),
             is_whole,
             counterexample,
         }

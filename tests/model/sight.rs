@@ -1,8 +1,8 @@
 //! What a pass has seen, has in hand and wants to do: the production types, small.
 
-use revoiceit_operator::planner::{Lane, Refused};
+use revoiceit_operator::planner::{Consent, Lane, Refused};
 
-use crate::world::{Credentials, EDITED, NAMES, Record, Resource, Target, Time};
+use crate::world::{Credentials, EDITED, NAMES, Record, Resource, Target, Time, World};
 
 /// A running pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +12,8 @@ pub(crate) struct Pass {
     pub(crate) permit: Option<Lane>,
     /// Names of targets that a look of this pass is to read, as bits.
     pub(crate) names: u8,
+    /// What the status said when the resource was read.
+    pub(crate) said: u16,
     pub(crate) seen: Seen,
 }
 
@@ -24,6 +26,8 @@ pub(crate) enum Phase {
     Poised,
     /// It has something in hand and no answer to a write of the ledger: it reads the ledger.
     ReadBack,
+    /// It rests, and its status says something new.
+    Status(u16),
 }
 
 /// A look that is under way.
@@ -97,11 +101,13 @@ pub(crate) enum TargetSight {
     Unread,
     Absent,
     Foreign {
+        consent: Consent,
         is_current: bool,
     },
     Ours {
         owner: Owner,
         content: u8,
+        is_immutable: bool,
         is_current: bool,
     },
 }
@@ -163,6 +169,8 @@ pub(crate) enum Plan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Rest {
+    /// The reason that the status gives; 0: there is no status.
+    pub(crate) says: u16,
     /// The status says Ready.
     pub(crate) is_ready: bool,
     /// The pass is due again, if at any time.
@@ -270,22 +278,26 @@ impl Seen {
     }
 
     pub(crate) fn record(&self) -> Option<&Record> {
-        self.ledger.as_ref().map(|ledger| &ledger.record)
+        self.ledger.as_ref().map(|ledger| &ledger.record).filter(|record| !record.is_unusable())
     }
 }
 
 impl TargetSight {
-    pub(crate) fn of(target: Target, uid: u8) -> Self {
-        match target {
+    /// As the pass for this UID reads it.
+    pub(crate) fn of(world: &World, name: usize, uid: u8) -> Self {
+        match world.targets[name] {
             Target::Absent => Self::Absent,
-            Target::Foreign => Self::Foreign { is_current: true },
-            Target::Ours { owner, content } => {
+            Target::Foreign { consent } => Self::Foreign { consent, is_current: true },
+            Target::Ours { of, .. } if usize::from(of) != world.place_of(uid) => {
+                Self::Foreign { consent: Consent::NotGiven, is_current: true }
+            }
+            Target::Ours { owner, content, is_immutable, .. } => {
                 let owner = match owner {
                     Some(owner) if owner == uid => Owner::Me,
                     Some(_) => Owner::OtherUid,
                     None => Owner::None,
                 };
-                Self::Ours { owner, content, is_current: true }
+                Self::Ours { owner, content, is_immutable, is_current: true }
             }
         }
     }
@@ -293,13 +305,13 @@ impl TargetSight {
     /// Somebody has written or deleted the object since.
     pub(crate) fn outdate(&mut self) {
         match self {
-            Self::Foreign { is_current } | Self::Ours { is_current, .. } => *is_current = false,
+            Self::Foreign { is_current, .. } | Self::Ours { is_current, .. } => *is_current = false,
             Self::Unread | Self::Absent => {}
         }
     }
 
     pub(crate) fn is_current(&self) -> bool {
-        matches!(self, Self::Foreign { is_current: true } | Self::Ours { is_current: true, .. })
+        matches!(self, Self::Foreign { is_current: true, .. } | Self::Ours { is_current: true, .. })
     }
 }
 

@@ -5,7 +5,7 @@ use revoiceit_operator::planner::Policy;
 use crate::{
     brain::{Brain, Planner},
     sight::{Pass, ResourceSight},
-    world::{Listed, Record, Stamp, Time, UIDS, World, Write},
+    world::{Belongs, Listed, Record, Stamp, Time, UIDS, World, Write},
 };
 
 /// Two replicas, both always active: there is no lease.
@@ -17,6 +17,8 @@ pub(crate) struct State {
     pub(crate) passes: [Option<Pass>; REPLICAS],
     /// What each replica remembers between its passes: since when each resource was NotFound.
     pub(crate) absent_since: [[Option<Time>; UIDS]; REPLICAS],
+    /// The number of the API that each replica is set to.
+    pub(crate) issuers: [u8; REPLICAS],
     pub(crate) budget: Budget,
 }
 
@@ -54,6 +56,8 @@ pub(crate) struct Laws {
     pub(crate) glances: bool,
     /// After a save without an answer, with something in hand, the ledger alone is read, and not all that a look reads.
     pub(crate) reads_back: bool,
+    /// A pass that ends writes its status, if that says something new.
+    pub(crate) statuses: bool,
 }
 
 /// What a refresh does to the refresh token.
@@ -82,6 +86,12 @@ pub(crate) struct Switches {
     pub(crate) ends_when_changed: bool,
     /// Rule 5: a save without an answer is taken for one that failed.
     pub(crate) takes_silence_for_failure: bool,
+    /// What a record says of where it belongs is not looked at.
+    pub(crate) trusts_any_ledger: bool,
+    /// Targets are written from the other resource's ledger.
+    pub(crate) confuses_ledgers: bool,
+    /// Finalizer and claim are set whatever the resource's version is.
+    pub(crate) claims_blindly: bool,
     /// A permit comes without a new look.
     pub(crate) keeps_sights_while_waiting: bool,
 }
@@ -104,6 +114,9 @@ impl Switches {
         believes_one_404: false,
         ends_when_changed: false,
         takes_silence_for_failure: false,
+        trusts_any_ledger: false,
+        confuses_ledgers: false,
+        claims_blindly: false,
         keeps_sights_while_waiting: false,
     };
 }
@@ -145,13 +158,13 @@ impl State {
         for pass in self.passes.iter_mut().flatten() {
             pass.seen.targets[usize::from(name)].outdate();
         }
-        self.outdate_late(|write| matches!(write, Write::Target { name: of, .. } | Write::DeleteTarget { name: of } if *of == name));
+        self.outdate_late(|write| matches!(write, Write::Target { name: of, .. } | Write::DeleteTarget { name: of, .. } if *of == name));
     }
 
     /// The ledger has a new version, or is gone.
     pub(crate) fn touch_ledger(&mut self, uid: u8) {
         for pass in self.passes.iter_mut().flatten().filter(|pass| pass.uid == uid) {
-            if let Some(ledger) = &mut pass.seen.ledger {
+            if let Some(ledger) = pass.seen.ledger.as_mut().filter(|ledger| !ledger.record.is_unusable()) {
                 ledger.is_current = false;
             }
         }
@@ -159,13 +172,14 @@ impl State {
     }
 
     /// The resource has a new version, or is gone.
-    pub(crate) fn touch_resource(&mut self) {
-        for pass in self.passes.iter_mut().flatten() {
+    pub(crate) fn touch_resource(&mut self, place: usize) {
+        let world = self.world;
+        for pass in self.passes.iter_mut().flatten().filter(|pass| world.place_of(pass.uid) == place) {
             if let ResourceSight::Here { is_current, .. } = &mut pass.seen.resource {
                 *is_current = false;
             }
         }
-        self.outdate_late(|write| matches!(write, Write::Claim { .. } | Write::Release { .. }));
+        self.outdate_late(|write| matches!(write, Write::Claim { uid } | Write::Release { uid, .. } if world.place_of(*uid) == place));
     }
 
     fn outdate_late(&mut self, is_meant: impl Fn(&Write) -> bool) {
@@ -178,15 +192,23 @@ impl State {
 
     /// UIDs that a pass may be for: of the resource, and of each ledger.
     pub(crate) fn uids(&self) -> impl Iterator<Item = u8> + use<> {
-        let resource = self.world.resource.map(|resource| resource.uid);
-        let ledgers = self.world.ledgers;
-        (0..UIDS as u8).filter(move |uid| resource == Some(*uid) || ledgers[usize::from(*uid)].is_some())
+        let is_there: [bool; UIDS] =
+            std::array::from_fn(|uid| self.world.resource(uid as u8).is_some() || self.world.ledgers[uid].is_some());
+        (0..UIDS as u8).filter(move |uid| is_there[usize::from(*uid)])
     }
 }
 
-/// A record as a pass of this replica sees it: its own intents, and those of others.
-pub(crate) fn as_seen_by(replica: usize, record: Record) -> Record {
+/// A record as a pass of this replica sees it: its own intents, and those of others. Of one that is not to be used only that.
+pub(crate) fn as_seen_by(model: &Model, state: &State, replica: usize, record: Record) -> Record {
     let mut record = record;
+    record.issuer ^= state.issuers[replica];
+    if model.laws.switches.trusts_any_ledger {
+        (record.issuer, record.place) = (0, Belongs::Here);
+    }
+    if record.is_unusable() {
+        let issuer = if record.place == Belongs::Here { record.issuer } else { 0 };
+        return Record { issuer, place: record.place, ..Record::default() };
+    }
     if let Some(intent) = &mut record.intent {
         intent.stamp = if intent.stamp == Stamp::Of(replica as u8) { Stamp::Mine } else { Stamp::Other };
     }
@@ -194,8 +216,9 @@ pub(crate) fn as_seen_by(replica: usize, record: Record) -> Record {
 }
 
 /// The same as the server keeps it. An intent of another's is the one that is there already: nobody writes anybody else's.
-pub(crate) fn as_kept(replica: usize, record: Record, there: Option<Record>) -> Record {
+pub(crate) fn as_kept(state: &State, replica: usize, record: Record, there: Option<Record>) -> Record {
     let mut record = record;
+    record.issuer ^= state.issuers[replica];
     if let Some(intent) = &mut record.intent {
         intent.stamp = match intent.stamp {
             Stamp::Mine => Stamp::Of(replica as u8),

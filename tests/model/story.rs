@@ -1,12 +1,14 @@
 //! A trace as a story that a person can follow.
 
+use revoiceit_operator::planner::Consent;
+
 use crate::{
     adversity::Step,
     pass::Start,
     perform::{Fault, Outcome},
-    sight::{Act, Change, Pass, Phase, Which},
+    sight::{Act, Change, Pass, Phase, Which, is_token},
     state::{Model, State},
-    world::{Listed, Record, Target, World},
+    world::{Belongs, Listed, Record, Target, World},
 };
 
 /// The lines so far, and which replica is which: they change places in the states, not in the story.
@@ -40,6 +42,7 @@ impl Story {
                 by(replica, format!("{}{}", act.map_or(String::new(), |act| told(&act)), became(outcome)))
             }
             Step::ReadBack { replica } => by(replica, "reads the ledger back".to_owned()),
+            Step::Status { replica } => by(replica, "writes the status".to_owned()),
             Step::Crash { replica } => by(replica, "crashes".to_owned()),
             Step::Time { seconds } => format!("   {seconds} s later"),
             Step::EndDrain => "   the drain ends, and the operator runs again".to_owned(),
@@ -118,11 +121,14 @@ fn became(outcome: Outcome) -> &'static str {
 /// What is different at the servers. The numbers of tokens are those of the state after the step.
 fn changes(before: &World, after: &World) -> Vec<String> {
     let mut changes = Vec::new();
-    if before.resource != after.resource {
-        changes.push(after.resource.map_or("no resource".to_owned(), |resource| {
+    for (place, name) in
+        ["resource", "rival"].into_iter().enumerate().filter(|(place, _)| before.resources[*place] != after.resources[*place])
+    {
+        changes.push(after.resources[place].map_or(format!("no {name}"), |resource| {
             let deleted = if resource.deleted_at.is_some() { ", being deleted" } else { "" };
+            let says = if before.resources[place].is_some_and(|before| before.says != resource.says) { ", another status" } else { "" };
             let suspended = if resource.is_suspended { ", suspended" } else { "" };
-            format!("resource {} of target-{}, {:?}{deleted}{suspended}", resource.uid, resource.target, resource.held)
+            format!("{name} {} of target-{}, {:?}{deleted}{suspended}{says}", resource.uid, resource.target, resource.held)
         }));
     }
     for (uid, record) in after.ledgers.iter().enumerate().filter(|(uid, record)| before.ledgers[*uid] != **record) {
@@ -131,9 +137,12 @@ fn changes(before: &World, after: &World) -> Vec<String> {
     for (name, target) in after.targets.iter().enumerate().filter(|(name, target)| before.targets[*name] != **target) {
         changes.push(match target {
             Target::Absent => format!("no target-{name}"),
-            Target::Foreign => format!("target-{name} foreign"),
-            Target::Ours { owner, content } => {
-                format!("target-{name} of {} with A{content}", owner.map_or("nobody".to_owned(), |uid| uid.to_string()))
+            Target::Foreign { consent: Consent::NotGiven } => format!("target-{name} foreign"),
+            Target::Foreign { consent } => format!("target-{name} foreign, consent {consent:?}"),
+            Target::Ours { owner, content, is_immutable, .. } => {
+                let owner = owner.map_or("nobody".to_owned(), |uid| uid.to_string());
+                let content = if is_token(*content) { format!("A{content}") } else { "something else".to_owned() };
+                format!("target-{name} of {owner} with {content}{}", if *is_immutable { ", immutable" } else { "" })
             }
         });
     }
@@ -155,6 +164,8 @@ fn content(record: &Record) -> String {
         Listed::Yes => Some(format!("lists target-{name}")),
         Listed::Left(at) => Some(format!("left target-{name} {} s ago", -at)),
     }));
+    parts.extend((record.place != Belongs::Here).then(|| format!("{:?}", record.place)));
+    parts.extend((record.issuer > 0).then(|| "from the other API".to_owned()));
     parts.extend((record.lost > 0).then(|| format!("{} suspects", record.lost)));
     parts.extend(
         [(record.closed, "closed"), (record.claimed, "claimed")].into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()),

@@ -32,6 +32,10 @@ pub(crate) fn state(state: &mut State, v: &mut impl Visitor) {
     for (uid, record) in world.ledgers.iter_mut().enumerate() {
         record.iter_mut().for_each(|it| self::record(it, uid, v));
     }
+    if let Some(backup) = &mut world.backup {
+        record(&mut backup.record, 0, v);
+        content(&mut backup.content, v);
+    }
     for target in &mut world.targets {
         if let Target::Ours { content, .. } = target {
             self::content(content, v);
@@ -52,7 +56,7 @@ pub(crate) fn state(state: &mut State, v: &mut impl Visitor) {
         v.time(&mut access.expires_at, PAST);
         v.refresh_token(&mut access.of);
     }
-    world.resource.iter_mut().flat_map(|resource| &mut resource.deleted_at).for_each(|at| v.time(at, OVER));
+    world.resources.iter_mut().flatten().flat_map(|resource| &mut resource.deleted_at).for_each(|at| v.time(at, OVER));
     state.absent_since.iter_mut().flatten().flatten().for_each(|at| v.time(at, OVER));
 }
 

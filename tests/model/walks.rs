@@ -48,7 +48,7 @@ pub(crate) fn walk(model: &mut Model, adversity: &Adversity, start: &State, dice
 /// What is worth more is likelier: passes get on with it, and trouble is rare.
 fn weight(step: &Step) -> u32 {
     match step {
-        Step::Read { bogus: false, .. } | Step::Perform { outcome: Outcome::Plain, .. } | Step::ReadBack { .. } => 40,
+        Step::Read { bogus: false, .. } | Step::Perform { outcome: Outcome::Plain, .. } | Step::ReadBack { .. } | Step::Status { .. } => 40,
         Step::Begin { .. } | Step::Collect { .. } => 20,
         Step::Time { .. } | Step::LateWrite => 8,
         Step::Edit(_) | Step::Kill { .. } | Step::EndDrain | Step::Read { .. } | Step::Perform { .. } | Step::Crash { .. } => 1,

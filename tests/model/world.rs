@@ -3,7 +3,7 @@
 //! Everything is small numbers. Objects have no versions: whoever has read one has a bit that says whether it is still the current one, because
 //! a version that was replaced never comes back.
 
-use revoiceit_operator::planner::{Cause, FailureClass};
+use revoiceit_operator::planner::{Cause, Consent, FailureClass};
 
 use crate::list::List;
 
@@ -23,7 +23,10 @@ pub(crate) const RETIRING: usize = 5;
 /// Both servers, and the ledger of the invariants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct World {
-    pub(crate) resource: Option<Resource>,
+    /// The resource, and the one that is its rival: of another name, with the UID 1.
+    pub(crate) resources: [Option<Resource>; 2],
+    /// There is a rival, or was one.
+    pub(crate) has_rival: bool,
     /// UIDs that were given so far.
     pub(crate) uids: u8,
     /// By UID.
@@ -36,9 +39,19 @@ pub(crate) struct World {
     pub(crate) access_tokens: List<AccessToken, 8>,
     /// A write that was sent, whose sender has no answer, and that may still come.
     pub(crate) late: Option<Late>,
+    /// What can be restored.
+    pub(crate) backup: Option<Backup>,
     /// Only `drain` runs, and gives everything up by this time.
     pub(crate) drain_until: Option<Time>,
     pub(crate) tally: Tally,
+}
+
+/// A backup of the ledger with UID 0 and of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Backup {
+    pub(crate) record: Record,
+    /// The target's access token.
+    pub(crate) content: u8,
 }
 
 /// A `RevoiceitCredential`.
@@ -51,6 +64,8 @@ pub(crate) struct Resource {
     /// Value of the rotation annotation; 0: none.
     pub(crate) request: u8,
     pub(crate) held: Held,
+    /// What its status says; 0: nothing.
+    pub(crate) says: u16,
     /// Its deletionTimestamp.
     pub(crate) deleted_at: Option<Time>,
 }
@@ -64,6 +79,8 @@ pub(crate) enum Held {
     Claimed,
     /// Both came with a copy of another resource.
     Copied,
+    /// Both are those of an operator in another namespace.
+    Elsewhere,
 }
 
 /// The credentials Secret.
@@ -78,12 +95,19 @@ pub(crate) struct Credentials {
 pub(crate) enum Target {
     #[default]
     Absent,
-    Foreign,
+    Foreign {
+        /// What its annotation comes to.
+        consent: Consent,
+    },
     Ours {
         /// UID in its owner reference.
         owner: Option<u8>,
         /// An access token, or [`EDITED`].
         content: u8,
+        /// By its annotation: the place in [`World::resources`] of the resource that it was written for.
+        of: u8,
+        /// Somebody made it so: its content cannot be changed any more.
+        is_immutable: bool,
     },
 }
 
@@ -92,6 +116,10 @@ pub(crate) enum Target {
 pub(crate) struct RefreshToken {
     pub(crate) is_alive: bool,
     pub(crate) revoked_by_us: bool,
+    /// The place of the resource that it was issued for.
+    pub(crate) of: u8,
+    /// Number of the API that it is from.
+    pub(crate) issuer: u8,
     /// Lost in a way that is accepted: with a ledger that somebody deleted, or in the first rotation ever.
     pub(crate) is_excused: bool,
 }
@@ -109,6 +137,9 @@ pub(crate) struct AccessToken {
 /// A ledger's content. Fields as in the production type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Record {
+    /// Number of the Revoiceit API that its tokens are from. In what a pass has read: 0 for its own.
+    pub(crate) issuer: u8,
+    pub(crate) place: Belongs,
     pub(crate) claimed: bool,
     pub(crate) closed: bool,
     pub(crate) rotates: bool,
@@ -125,6 +156,17 @@ pub(crate) struct Record {
     pub(crate) failed_refresh: Option<Failed>,
     /// By name.
     pub(crate) listed: [Listed; NAMES],
+}
+
+/// Where a record belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Belongs {
+    #[default]
+    Here,
+    /// To the operator's namespace that is no more, or to another cluster.
+    OtherHome,
+    /// Nobody can tell: it cannot be read.
+    Corrupt,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -214,6 +256,7 @@ pub(crate) enum Write {
     },
     DeleteTarget {
         name: u8,
+        uid: u8,
     },
     Ledger {
         uid: u8,
@@ -223,6 +266,7 @@ pub(crate) enum Write {
     },
     DeleteLedger {
         uid: u8,
+        issuer: u8,
         told: bool,
     },
     Claim {
@@ -242,23 +286,62 @@ pub(crate) struct Tally {
     pub(crate) uncovered: u8,
     /// Suspects whose ledger is gone: told to a person, or gone with a ledger that somebody deleted.
     pub(crate) told: u8,
-    /// Issues that may still be processed before one cause has had two.
-    pub(crate) issues_left: i8,
-    /// Under each name, the rank of the newest access token that was delivered.
-    pub(crate) delivered: [u8; NAMES],
+    /// Of each resource, issues that may still be processed before one cause has had two.
+    pub(crate) issues_left: [i8; 2],
+    /// Under each name and of each resource, the rank of the newest access token that was delivered.
+    pub(crate) delivered: [[u8; 2]; NAMES],
     /// A ledger was deleted by hand, and nobody has counted it as lost yet.
     pub(crate) is_missed: [bool; UIDS],
     /// A ledger was deleted by hand at some time.
     pub(crate) was_missed: [bool; UIDS],
-    /// The target was written by a pass whose ledger somebody had deleted, or lost its owner while a pass had it for absent: nobody can know of it.
+    /// The target was written by a pass whose ledger somebody had deleted, or lost its owner or was restored while a pass had it for absent: nobody can know of it.
     pub(crate) is_stray: [bool; NAMES],
     /// A drain was broken off: what it had emptied begins anew, with a ledger that lists what is written from then on.
     pub(crate) was_drained: bool,
+    /// A ledger was restored from a backup: older tokens than have been delivered are delivered again.
+    pub(crate) was_restored: bool,
     /// The resource has had our finalizer at some time: a stale cache may still show it.
     pub(crate) was_claimed: [bool; UIDS],
 }
 
+impl World {
+    /// The place of the resource with this UID, or of the one that has taken its name.
+    pub(crate) fn place_of(&self, uid: u8) -> usize {
+        usize::from(self.has_rival && uid == 1)
+    }
+
+    /// The resource that has the name of the one with this UID.
+    pub(crate) fn namesake(&self, uid: u8) -> Option<Resource> {
+        self.resources[self.place_of(uid)]
+    }
+
+    /// The resource with this UID.
+    pub(crate) fn resource(&self, uid: u8) -> Option<Resource> {
+        self.namesake(uid).filter(|resource| resource.uid == uid)
+    }
+
+    /// All that there are.
+    pub(crate) fn existing(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.iter().flatten()
+    }
+
+    /// Somebody's doing, or a loss, for which this resource may have one issue more.
+    pub(crate) fn allow_issues(&mut self, uid: u8, number: u8) {
+        self.tally.issues_left[self.place_of(uid)] += number as i8;
+    }
+}
+
 impl Record {
+    /// A pass that reads this must not use it.
+    pub(crate) fn is_unusable(&self) -> bool {
+        self.issuer != 0 || self.place != Belongs::Here
+    }
+
+    /// An operator that is set to this API may use it.
+    pub(crate) fn is_for(&self, issuer: u8) -> bool {
+        self.issuer == issuer && self.place == Belongs::Here
+    }
+
     /// The refresh tokens in it.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = u8> {
         self.live.iter().map(|live| live.refresh).chain(self.retiring.iter().map(|retiring| retiring.refresh))

@@ -22,6 +22,8 @@ use crate::{
 
 /// The namespace of the operator in the model.
 const OPERATOR_NAMESPACE: &str = "operator";
+/// The namespace of another operator.
+const ELSEWHERE: &str = "elsewhere";
 /// The UID of the resource that a pass is for. Another's is never looked at, only compared with.
 const UID: &str = "this";
 const OTHER_UID: &str = "other";

@@ -10,7 +10,7 @@ use revoiceit_operator::{
 };
 
 use super::{
-    Codec, OPERATOR_NAMESPACE, OTHER_UID, UID, access_token, at, credentials, has_finalizer, is_current, name_of, now, number,
+    Codec, ELSEWHERE, OPERATOR_NAMESPACE, OTHER_UID, UID, access_token, at, credentials, has_finalizer, is_current, name_of, now, number,
     object_version,
     record::{self, real_owner, revision, small_owner, small_version},
     refresh_token, request, resource_object, target_name, time, version,
@@ -20,7 +20,7 @@ use crate::{
         Called, Came, Failure, Hand, LedgerSight, Owner, REFUSED, Reading, ResourceSight, Seen, Sighted, SourceSight, Spent, TargetSight,
         Which,
     },
-    world::{Credentials, Held, Intent, IntentCall, NAMES, Record, Resource, Stamp, Time},
+    world::{Belongs, Credentials, Held, Intent, IntentCall, NAMES, Record, Resource, Stamp, Time},
 };
 
 impl Codec {
@@ -174,8 +174,10 @@ impl Codec {
             Held::Free => None,
             Held::Claimed => Some(UID),
             Held::Copied => Some(OTHER_UID),
+            Held::Elsewhere => Some(UID),
         };
-        let claimed = claim.map(|uid| (names::CLAIM_ANNOTATION.to_owned(), format!("{OPERATOR_NAMESPACE}/{uid}")));
+        let namespace = if resource.held == Held::Elsewhere { ELSEWHERE } else { OPERATOR_NAMESPACE };
+        let claimed = claim.map(|uid| (names::CLAIM_ANNOTATION.to_owned(), format!("{namespace}/{uid}")));
         let requested = request(resource.request).map(|value| (names::ROTATE_ANNOTATION.to_owned(), value));
         ObjectMeta {
             namespace: Some(self.id.namespace.clone()),
@@ -190,6 +192,9 @@ impl Codec {
     }
 
     fn real_ledger(&self, ledger: Option<&LedgerSight>) -> real::Ledger {
+        if let Some(LedgerSight { record, .. }) = ledger.filter(|ledger| ledger.record.is_unusable()) {
+            return real::Ledger::Unusable(self.parsed(record).expect_err("a record that does not belong here"));
+        }
         ledger.map_or(real::Ledger::Absent, |LedgerSight { record, is_current }| real::Ledger::Here {
             record: Arc::new(self.real_record(record)),
             version: real::Version::new(object_version(*is_current).unwrap_or_default()),
@@ -200,7 +205,15 @@ impl Codec {
     fn small_ledger(&self, ledger: &real::Ledger) -> Option<LedgerSight> {
         match ledger {
             real::Ledger::Absent => None,
-            real::Ledger::Unusable(why) => unreachable!("{why:?}: the model has no such ledger"),
+            real::Ledger::Unusable(why) => {
+                let (issuer, place) = match why {
+                    real::Unusable::OtherIssuer => (1, Belongs::Here),
+                    real::Unusable::ForeignHome => (0, Belongs::OtherHome),
+                    real::Unusable::Corrupt => (0, Belongs::Corrupt),
+                    why => unreachable!("{why:?}: the model has no such ledger"),
+                };
+                Some(LedgerSight { record: Record { issuer, place, ..Record::default() }, is_current: true })
+            }
             real::Ledger::Here { record, version, .. } => {
                 Some(LedgerSight { record: self.small_record(record), is_current: version.as_str() == super::CURRENT })
             }
@@ -226,14 +239,14 @@ impl Codec {
         Some(match sight {
             TargetSight::Unread => return None,
             TargetSight::Absent => real::Target::Absent,
-            TargetSight::Foreign { is_current } => {
+            TargetSight::Foreign { consent, is_current } => {
                 let meta = ObjectMeta { resource_version: object_version(is_current), ..ObjectMeta::default() };
-                real::Target::Foreign { meta: Arc::new(meta), consent: real::Consent::NotGiven }
+                real::Target::Foreign { meta: Arc::new(meta), consent }
             }
-            TargetSight::Ours { owner, content, is_current } => real::Target::Ours {
+            TargetSight::Ours { owner, content, is_immutable, is_current } => real::Target::Ours {
                 owner: real_owner(owner),
                 data: self.content_digest(content),
-                immutable: false,
+                immutable: is_immutable,
                 meta: self.target_meta(owner, is_current),
             },
         })
@@ -264,10 +277,13 @@ impl Codec {
         match target {
             None => TargetSight::Unread,
             Some(real::Target::Absent) => TargetSight::Absent,
-            Some(real::Target::Foreign { meta, .. }) => TargetSight::Foreign { is_current: is_current(meta) },
-            Some(real::Target::Ours { owner, data, meta, .. }) => {
-                TargetSight::Ours { owner: small_owner(*owner), content: self.content_of(data), is_current: is_current(meta) }
-            }
+            Some(real::Target::Foreign { meta, consent }) => TargetSight::Foreign { consent: *consent, is_current: is_current(meta) },
+            Some(real::Target::Ours { owner, data, immutable, meta }) => TargetSight::Ours {
+                owner: small_owner(*owner),
+                content: self.content_of(data),
+                is_immutable: *immutable,
+                is_current: is_current(meta),
+            },
         }
     }
 
@@ -338,12 +354,16 @@ fn small_resource(resource: &real::Resource) -> ResourceSight {
         let annotation = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key));
         let held = match annotation(names::CLAIM_ANNOTATION).filter(|_| has_finalizer(meta)) {
             None => Held::Free,
+            Some(claim) if claim.starts_with(ELSEWHERE) => Held::Elsewhere,
             Some(claim) if claim.ends_with(UID) => Held::Claimed,
             Some(_) => Held::Copied,
         };
         let request = annotation(names::ROTATE_ANNOTATION).map_or(0, |value| number(value));
         let deleted_at = meta.deletion_timestamp.as_ref().map(|at| time(at.0));
-        ResourceSight::Here { resource: Resource { uid: 0, target, is_suspended, request, held, deleted_at }, is_current: is_current(meta) }
+        ResourceSight::Here {
+            resource: Resource { uid: 0, target, is_suspended, request, held, says: 0, deleted_at },
+            is_current: is_current(meta),
+        }
     };
     match resource {
         real::Resource::Wanted(wanted) => here(&wanted.metadata, name_of(&wanted.spec.target.name), wanted.spec.suspend),
