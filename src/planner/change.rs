@@ -125,21 +125,21 @@ impl Record {
                 self.fold_refreshed(*of, refreshed, *sent_at, policy, now);
             }
             Hand::Failed { call, failure, sent_at } => self.fold_failed(call, failure, *sent_at, me, policy, now),
-            Hand::Ended { revision, disputed } => {
-                let before = self.retiring.len();
-                self.retiring.retain(|retiring| retiring.revision != *revision);
-                let was_live = self.live.take_if(|live| live.revision == *revision).is_some();
-                if *disputed && (was_live || self.retiring.len() < before) {
+            Hand::Ended { token, disputed } => {
+                let was_there = self.holds(token);
+                self.retiring.retain(|retiring| retiring.refresh != *token);
+                self.live.take_if(|live| live.refresh == *token);
+                if *disputed && was_there {
                     self.suspects.disputed = self.suspects.disputed.saturating_add(1);
                 }
             }
-            Hand::NotEnded { revision, tries, retry_after, .. } => {
+            Hand::NotEnded { token, tries, retry_after, .. } => {
                 // Whatever that request did, the line is not to be delivered from again.
-                if let Some(live) = self.live.take_if(|live| live.revision == *revision) {
+                if let Some(live) = self.live.take_if(|live| live.refresh == *token) {
                     self.retire(live.revision, live.refresh, now, Some(live.sent_at));
                 }
                 let somebody_waits = !self.closed;
-                for retiring in self.retiring.iter_mut().filter(|retiring| retiring.revision == *revision) {
+                for retiring in self.retiring.iter_mut().filter(|retiring| retiring.refresh == *token) {
                     retiring.tries = *tries;
                     // What was tried once was wanted from then on: the pause grows from here.
                     retiring.due = retiring.due.min(now);

@@ -10,7 +10,7 @@ use super::{
     wanted::rotation_request,
     words::Digest,
 };
-use crate::revoiceit::Revoked;
+use crate::revoiceit::{RefreshToken, Revoked};
 
 /// What is seen after an act. Pure.
 pub fn fold(seen: Observed, came: Came) -> Observed {
@@ -75,11 +75,13 @@ fn take(seen: &mut Observed, sent_at: Timestamp, answer: Answer) {
             };
         }
         Answer::Revoke(Which::Revision(revision), Ok(revoked)) => {
-            seen.hand = Hand::Ended { revision, disputed: revoked == Revoked::Unknown && worked_lately(seen, revision, sent_at) };
+            let Some(token) = token(seen, revision) else { return };
+            seen.hand = Hand::Ended { token, disputed: revoked == Revoked::Unknown && worked_lately(seen, revision, sent_at) };
         }
         Answer::Revoke(Which::Revision(revision), Err(failure)) => {
+            let Some(token) = token(seen, revision) else { return };
             let tries = tries(seen, revision).saturating_add(1);
-            seen.hand = Hand::NotEnded { revision, tries, retry_after: retry_after(&failure), sent_at };
+            seen.hand = Hand::NotEnded { token, tries, retry_after: retry_after(&failure), sent_at };
         }
         Answer::Revoke(Which::InHand, Ok(_)) => seen.hand = Hand::Nothing,
         Answer::Revoke(Which::InHand, Err(_)) => seen.spent.hand_kept = true,
@@ -91,6 +93,14 @@ fn request(seen: &Observed) -> Option<String> {
         Resource::Wanted(resource) => rotation_request(resource).cloned(),
         _ => None,
     }
+}
+
+/// Which was revoked. Nothing was looked at since it was sent, so that the record still has it.
+fn token(seen: &Observed, revision: u64) -> Option<RefreshToken> {
+    let record = seen.record()?;
+    let live = record.live.iter().map(|live| (live.revision, &live.refresh));
+    let mut all = live.chain(record.retiring.iter().map(|retiring| (retiring.revision, &retiring.refresh)));
+    all.find_map(|(of, token)| (of == revision).then(|| token.clone()))
 }
 
 fn tries(seen: &Observed, revision: u64) -> u32 {

@@ -47,17 +47,17 @@ pub enum Hand {
         /// The time before the request was sent.
         sent_at: Timestamp,
     },
-    /// A refresh token that is no more.
+    /// A refresh token that is no more. It is known by itself: after a ledger was restored, another one may have its revision.
     Ended {
-        /// Its revision.
-        revision: u64,
+        /// The token.
+        token: RefreshToken,
         /// Revoiceit did not know it although it had worked within the hour.
         disputed: bool,
     },
     /// A refresh token that could not be revoked.
     NotEnded {
-        /// Its revision.
-        revision: u64,
+        /// The token.
+        token: RefreshToken,
         /// The attempts, this one included.
         tries: u32,
         /// What Revoiceit asks to wait.
@@ -103,7 +103,6 @@ impl Hand {
             return false;
         }
         let revision_is_live = |revision: u64| record.live.as_ref().is_some_and(|live| live.revision == revision);
-        let retiring = |revision: u64| record.retiring.iter().find(|retiring| retiring.revision == revision);
         match self {
             Self::Refreshed { of, refreshed, .. } => refreshed.rotated.is_some() || !revision_is_live(*of),
             // An intent of mine that is gone and was not folded was taken for lost by another: what it was about is over.
@@ -113,9 +112,10 @@ impl Hand {
             Self::Failed { call: Called::Refresh(of), sent_at, .. } => {
                 !revision_is_live(*of) || record.failed_refresh.as_ref().is_some_and(|failed| schedule::is_told_by(*sent_at, failed))
             }
-            Self::Ended { revision, .. } => !revision_is_live(*revision) && retiring(*revision).is_none(),
-            Self::NotEnded { revision, tries, .. } => {
-                !revision_is_live(*revision) && retiring(*revision).is_none_or(|retiring| retiring.tries >= *tries)
+            Self::Ended { token, .. } => !record.holds(token),
+            Self::NotEnded { token, tries, .. } => {
+                let is_retiring = record.retiring.iter().any(|retiring| retiring.refresh == *token && retiring.tries >= *tries);
+                is_retiring || !record.holds(token)
             }
             Self::Nothing | Self::Granted { .. } => true,
         }

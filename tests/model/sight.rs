@@ -125,8 +125,8 @@ pub(crate) enum Hand {
     Granted { access: u8, refresh: u8, sent_at: Time, pair: Credentials, request: u8 },
     Refreshed { of: u8, access: u8, rotated: Option<u8>, sent_at: Time },
     Failed { call: Called, failure: Failure, sent_at: Time },
-    Ended { revision: u8, disputed: bool },
-    NotEnded { revision: u8, tries: u8 },
+    Ended { token: u8, disputed: bool },
+    NotEnded { token: u8, tries: u8 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

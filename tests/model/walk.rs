@@ -144,7 +144,7 @@ fn hand(hand: &mut Hand, uid: usize, v: &mut impl Visitor) {
             }
             v.time(sent_at, LINGERED);
         }
-        Hand::Ended { revision, .. } | Hand::NotEnded { revision, .. } => v.revision(uid, revision),
+        Hand::Ended { token, .. } | Hand::NotEnded { token, .. } => v.refresh_token(token),
     }
 }
 

@@ -223,9 +223,9 @@ pub(super) fn a_hand() -> BoxedStrategy<Hand> {
         }),
         2 => (0..12_u64, a_refreshed(), a_time()).prop_map(|(of, refreshed, sent_at)| Hand::Refreshed { of, refreshed, sent_at }),
         2 => (called, a_failure(), a_time()).prop_map(|(call, failure, sent_at)| Hand::Failed { call, failure, sent_at }),
-        1 => (0..12_u64, any::<bool>()).prop_map(|(revision, disputed)| Hand::Ended { revision, disputed }),
+        1 => (0..12_u64, any::<bool>()).prop_map(|(number, disputed)| Hand::Ended { token: refresh(number), disputed }),
         1 => (0..12_u64, 1..5_u32, a_time())
-            .prop_map(|(revision, tries, sent_at)| Hand::NotEnded { revision, tries, retry_after: None, sent_at }),
+            .prop_map(|(number, tries, sent_at)| Hand::NotEnded { token: refresh(number), tries, retry_after: None, sent_at }),
     ]
     .boxed()
 }

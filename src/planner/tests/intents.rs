@@ -252,7 +252,7 @@ fn a_look_serves_for_a_minute() {
     assert_eq!(planned("10:01:00"), "WriteTarget speech-token");
     assert_eq!(planned("10:01:01"), "Look");
     assert_eq!(planned("09:59:59"), "Look", "the clock went back");
-    let holding = seen.clone().holding(crate::planner::Hand::Ended { revision: 1, disputed: false });
+    let holding = seen.clone().holding(crate::planner::Hand::Ended { token: refresh(1), disputed: false });
     assert_eq!(plan(&holding, at("10:01:01")), Plan::Act(Act::Look), "also before a fold");
     let blind = seen.edited(|it| it.sighted = Sighted::No);
     assert_eq!(plan(&blind, at("10:00")), Plan::Act(Act::Look));
@@ -272,7 +272,7 @@ fn a_pass_that_is_spent_still_saves_and_withdraws() {
     let spent = |record: Record| settled().with(record).edited(|it| it.spent.acts = 24);
     let intended = spent(record().live(1, "10:00").intent("me", "10:02"));
     assert_eq!(plan(&intended, at("10:00")), Plan::Act(Act::SaveLedger(Change::Withdraw)));
-    let holding = spent(record().live(1, "10:00")).holding(crate::planner::Hand::Ended { revision: 1, disputed: false });
+    let holding = spent(record().live(1, "10:00")).holding(crate::planner::Hand::Ended { token: refresh(1), disputed: false });
     assert_eq!(plan(&holding, at("10:00")), Plan::Act(Act::SaveLedger(Change::Fold { now: at("10:00"), close: false })));
     let Plan::Rest(rest) = plan(&spent(record().live(1, "10:00")), at("10:00")) else { panic!("a rest") };
     assert_eq!(rest.until, crate::planner::Until::At(at("10:00") + seconds(5)));

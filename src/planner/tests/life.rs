@@ -237,7 +237,7 @@ fn credentials_are_read_only_when_a_new_line_may_be_wanted() {
     assert!(reads(&seen(credential().wanted()), 1), "no ledger");
     assert!(reads(&wanted(line().failed_refresh(FailureClass::Rejected, "10:00", "10:05")), 1), "a line that may have to be replaced");
     assert!(reads(&wanted(line().intent("me", "10:02")), 1), "an intent that may be used");
-    assert!(reads(&wanted(line()).holding(Hand::Ended { revision: 1, disputed: false }), 1), "what is in hand may be of a pair");
+    assert!(reads(&wanted(line()).holding(Hand::Ended { token: refresh(1), disputed: false }), 1), "what is in hand may be of a pair");
     assert!(reads(&wanted(line()).source(source(1)), 1), "it was read before in this pass");
     let rotating = wanted(line()).edited(|it| it.resource = credential().claimed().rotate("please").wanted());
     assert!(reads(&rotating, 1), "a line was asked for");

@@ -2,11 +2,11 @@
 
 use super::{
     builders::CredentialExt,
-    fixtures::{at, credential, issued, record, seconds, seen},
+    fixtures::{at, credential, issued, ledger, record, refresh, seconds, seen},
     outcomes::{FAILURES, answered, failure, issuing, next, refreshing},
 };
 use crate::{
-    planner::{Answer, Came, Hand, Observed, Retiring, Suspects, Which, fold},
+    planner::{Answer, Came, Hand, Observed, Retiring, Sight, Suspects, Which, fold},
     revoiceit::{Failure, Revoked},
 };
 
@@ -29,7 +29,7 @@ fn a_revocation_that_is_answered() {
     ];
     for (revoked, edit, disputed) in cases {
         let (hand, record, seen) = answered(revoking(edit), at("10:00"), Answer::Revoke(Which::Revision(1), Ok(revoked)));
-        assert_eq!(hand, Hand::Ended { revision: 1, disputed });
+        assert_eq!(hand, Hand::Ended { token: refresh(1), disputed });
         let suspects = Suspects { disputed: u32::from(disputed), ..Suspects::default() };
         assert_eq!(record, super::fixtures::record().live(2, "10:00").edited(|it| it.suspects = suspects));
         assert_eq!(next(&seen, at("10:00")), "Ready=True TokenReady");
@@ -41,7 +41,7 @@ fn a_revocation_that_fails_is_tried_again() {
     for class in FAILURES {
         let (hand, record, seen) =
             answered(revoking(|it| it.tries = 2), at("10:00"), Answer::Revoke(Which::Revision(1), Err(failure(class))));
-        assert_eq!(hand, Hand::NotEnded { revision: 1, tries: 3, retry_after: None, sent_at: at("10:00") });
+        assert_eq!(hand, Hand::NotEnded { token: refresh(1), tries: 3, retry_after: None, sent_at: at("10:00") });
         let again = Retiring { tries: 3, not_before: Some(at("10:02:30")), ..super::fixtures::retiring(1, "09:50") };
         assert_eq!(
             record,
@@ -64,6 +64,20 @@ fn a_revocation_that_fails_takes_the_line_out_of_use() {
         ..super::fixtures::retiring(1, "10:00")
     };
     assert_eq!((record.live, record.retiring), (None, vec![taken_out]));
+}
+
+/// A ledger that somebody restored gives the same revisions once more.
+#[test]
+fn what_ended_is_the_token_that_was_sent_and_no_other_of_its_revision() {
+    let restored = record().live(1, "09:55").edited(|it| it.live.as_mut().expect("it has one").refresh = refresh(9));
+    for outcome in [Ok(Revoked::Confirmed), Err(Failure::Lost)] {
+        let answer = Answer::Revoke(Which::Revision(1), outcome);
+        let answered = fold(revoking(|_| {}), Came::Answered { sent_at: at("10:00"), answer });
+        assert!(!answered.hand.is_empty());
+        let seen = fold(answered, Came::Saw(Sight::Ledger(ledger(restored.clone()))));
+        assert!(seen.hand.is_empty(), "what it is about is not there any more");
+        assert!(seen.record().is_some_and(|record| record.holds(&refresh(9))));
+    }
 }
 
 #[test]

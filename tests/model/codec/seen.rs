@@ -310,9 +310,9 @@ impl Codec {
                 failure: real_failure(failure),
                 sent_at: at(sent_at),
             },
-            Hand::Ended { revision, disputed } => real::Hand::Ended { revision: revision.into(), disputed },
-            Hand::NotEnded { revision, tries } => {
-                real::Hand::NotEnded { revision: revision.into(), tries: tries.into(), retry_after: None, sent_at: now() }
+            Hand::Ended { token, disputed } => real::Hand::Ended { token: refresh_token(token), disputed },
+            Hand::NotEnded { token, tries } => {
+                real::Hand::NotEnded { token: refresh_token(token), tries: tries.into(), retry_after: None, sent_at: now() }
             }
         }
     }
@@ -341,9 +341,9 @@ impl Codec {
                 failure: small_failure(failure),
                 sent_at: time(*sent_at),
             },
-            real::Hand::Ended { revision: of, disputed } => Hand::Ended { revision: revision(*of), disputed: *disputed },
-            real::Hand::NotEnded { revision: of, tries, .. } => {
-                Hand::NotEnded { revision: revision(*of), tries: u8::try_from(*tries).expect("few tries") }
+            real::Hand::Ended { token, disputed } => Hand::Ended { token: number(token.expose()), disputed: *disputed },
+            real::Hand::NotEnded { token, tries, .. } => {
+                Hand::NotEnded { token: number(token.expose()), tries: u8::try_from(*tries).expect("few tries") }
             }
         }
     }
