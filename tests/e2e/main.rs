@@ -1,5 +1,6 @@
 //! End-to-end tests against a real API server.
 
+mod admission;
 mod chart;
 mod counts;
 mod crashes;
