@@ -43,7 +43,7 @@ name=revoiceit-operator:$version
 # A store of its own: nothing of the machine's is used or left.
 storage=(--storage-driver vfs --root "$work/storage" --runroot "$work/run")
 buildah "${storage[@]}" bud --quiet --isolation chroot --build-context build="$work/build" --timestamp "${SOURCE_DATE_EPOCH:-0}" \
-    --build-arg VERSION="$version" --tag "$name" . >&2 9>&-
+    --build-arg VERSION="$version" --tag "$name" . >/dev/null 9>&-
 buildah "${storage[@]}" push --quiet "$name" "oci-archive:$work/image.tar:docker.io/library/$name" >&2 9>&-
 
 mkdir -p -- "$folder"

@@ -25,6 +25,7 @@ mod manifests;
 mod names;
 mod neighbours;
 mod network;
+mod node;
 mod operator;
 mod outcomes;
 mod panics;
