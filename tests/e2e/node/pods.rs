@@ -74,6 +74,17 @@ async fn is_restarted(site: &Site, pod: &str, reason: &str) -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_operator_that_is_killed_for_its_memory_is_started_again_while_another_pod_leads() -> Result<()> {
+    let Some(site) = Site::new(|_| {}, &["leaderElection.leaseDuration=5s"]).await? else { return Ok(()) };
+    let (before, leader) = (tokens(&site.world).await?, site.leader().await?);
+    let _fills = site.node.fill_memory(&container(&site, &leader).await?.0)?;
+    site.another_leader(&leader).await?;
+    is_restarted(&site, &leader, "OOMKilled").await?;
+    assert_eq!(tokens(&site.world).await?, before);
+    site.end().await
+}
+
+#[tokio::test]
 async fn a_pod_that_is_deleted_gives_its_lease_back_and_saves_what_a_call_in_flight_brings() -> Result<()> {
     const SLOW: Duration = Duration::from_secs(6);
     let Some(site) = Site::new(|_| {}, &["api.timeout=20s"]).await? else { return Ok(()) };

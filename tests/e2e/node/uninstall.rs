@@ -21,6 +21,7 @@ async fn an_uninstall_revokes_all_and_says_so_and_a_reinstall_begins_anew() -> R
     ensure!(said.contains("Scaled the Deployment") && said.contains("down from 2 to 0."), "{said}");
     ensure!(said.contains("Revoked 2 refresh tokens, deleted 2 target Secrets, released 2 resources.\n"), "{said}");
     ensure!(said.contains("Nothing is left."), "{said}");
+    // With the resources that says that the CRD is there.
     all_is_taken_away(&site.world, 2).await?;
     let left = ["get", "deployment,job,pod,service,serviceaccount,role,rolebinding", "-n", &site.world.system, "-l", LABEL, "-o", "name"];
     eventually("nothing of the release to be left", PATIENT, async || {

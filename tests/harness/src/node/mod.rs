@@ -4,6 +4,7 @@
 //! machine at a time, since it takes fixed addresses; a second one waits.
 
 mod images;
+mod memory;
 mod names;
 mod supervisor;
 
@@ -24,6 +25,7 @@ pub use self::images::{busybox, operator};
 use self::names::NameServer;
 use self::supervisor::Supervisor;
 use crate::cluster::{Cluster, NODE, Options, SERVICE_ADDRESS};
+use crate::process::Process;
 use crate::scratch::Scratch;
 use crate::wait::{GENEROUS, eventually};
 
@@ -116,6 +118,13 @@ impl Node {
     pub async fn kill_container(&self, id: &str) -> Result<()> {
         let id = id.strip_prefix("containerd://").with_context(|| format!("{id} is no container of containerd"))?;
         self.ctr(&["tasks", "kill", "--signal", "SIGKILL", id]).await.map(drop)
+    }
+
+    /// Fills the memory that a container may have, until the kernel kills it. The process that fills it goes too, at the latest with
+    /// what is returned.
+    pub fn fill_memory(&self, id: &str) -> Result<Process> {
+        let id = id.strip_prefix("containerd://").with_context(|| format!("{id} is no container of containerd"))?;
+        memory::fill(id, &self.scratch)
     }
 
     /// containerd's own tool.
