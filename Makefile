@@ -38,9 +38,12 @@ image: ## Builds the operator's image without Docker, and its list of dependenci
 release-check: ## Builds the image's program twice, in two places, and compares: some minutes
 	@deploy/image/reproducible.sh
 
+# The image's program and the tests are built side by side: neither keeps all processors busy. What goes wrong with the image, the
+# tests with real pods tell.
 .PHONY: test
 test: deps cluster helm build ## Runs all tests, those against a real Kubernetes too; those with real pods need root
-	if [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then deploy/image/build.sh >/dev/null; fi
+	@if [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then deploy/image/build.sh >/dev/null & fi; \
+		cargo test --locked --workspace --no-run; wait
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: demo

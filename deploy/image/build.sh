@@ -38,6 +38,9 @@ trap 'rm -rf -- "$work"' EXIT
 say "building into $folder: an optimised program takes some minutes"
 deploy/image/compile.sh "$work/build/image" >&2 9>&-
 
+size=$(du --bytes --summarize "$work/build/image" | cut -f 1)
+[ "$size" -le 15000000 ] || { say "$size bytes are in the image, more than the 15 MB that are promised"; exit 1; }
+
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 name=revoiceit-operator:$version
 # A store of its own: nothing of the machine's is used or left.
