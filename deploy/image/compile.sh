@@ -10,6 +10,11 @@ mkdir -p -- "$root/etc/ssl/certs"
 root=$(cd -- "$root" && pwd)
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 
+# What cargo tells a test of the test's package would be news to build scripts, and everything would be built anew.
+for name in $(compgen -e | grep -E '^CARGO_(PKG|MANIFEST|BIN|CRATE|PRIMARY)_' || true); do
+    unset "$name"
+done
+
 target=$(rustc --print host-tuple)
 # With a target named, +crt-static is for the program alone and not for the macros that the compiler loads.
 flags=(-C target-feature=+crt-static "--remap-path-prefix=$PWD=/src" "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo")
