@@ -12,7 +12,7 @@ export PATH := $(cache)/tools/bin:$(PATH)
 
 .PHONY: help
 help: ## Lists what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps: ## Installs what the rest needs, as far as it is missing (Debian packages need root)
@@ -30,8 +30,20 @@ cluster: ## Builds Kubernetes for the tests: once, about eight minutes on two co
 helm: ## Builds Helm for the tests: once, some minutes
 	@tests/tools/build.sh helm >/dev/null
 
+.PHONY: image
+image: ## Builds the operator's image without Docker, and its list of dependencies: some minutes
+	@archive=$$(deploy/image/build.sh) && deploy/image/sbom.py >"$${archive%/*}/sbom.cdx.json" && ls -l "$${archive%/*}"/*
+
+.PHONY: release-check
+release-check: ## Builds the image's program twice, in two places, and compares: some minutes
+	@deploy/image/reproducible.sh
+
+# The image's program and the tests are built side by side: neither keeps all processors busy. What goes wrong with the image, the
+# tests with real pods tell.
 .PHONY: test
-test: deps cluster helm build ## Runs all tests, those against a real Kubernetes too
+test: deps cluster helm build ## Runs all tests, those against a real Kubernetes too; those with real pods need root
+	@if [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then deploy/image/build.sh >/dev/null & fi; \
+		cargo test --locked --workspace --no-run; wait
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: fuzz

@@ -1,4 +1,4 @@
-// Command cluster is a Kubernetes control plane in one program.
+// Command cluster is Kubernetes in one program: the control plane, and the kubelet of a node.
 //
 // Its first argument names the component to be, the way busybox does it; all other arguments are that component's own.
 // Each component so runs as a process of its own, which a test can freeze, kill and restart.
@@ -8,6 +8,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -26,6 +27,8 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 // verbs holds everything this program can be. A verb runs with os.Args[0] being its own name.
@@ -33,6 +36,8 @@ var verbs = map[string]func(){
 	"etcd":                    func() { etcdmain.Main(os.Args) },
 	"kube-apiserver":          server(apiserver.NewAPIServerCommand),
 	"kube-controller-manager": server(controllermanager.NewControllerManagerCommand),
+	"kube-scheduler":          server(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
+	"kubelet":                 server(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
 	"kubectl":                 runKubectl,
 }
 

@@ -25,6 +25,11 @@ impl Helm {
 
     /// What it printed to standard output; an error that holds what it printed to standard error unless it ends well.
     pub(crate) async fn run<A: AsRef<str>>(&self, args: impl IntoIterator<Item = A>) -> Result<String> {
+        self.both(args).await.map(|(stdout, _)| stdout)
+    }
+
+    /// The same with standard error, where the output of hooks goes.
+    pub(crate) async fn both<A: AsRef<str>>(&self, args: impl IntoIterator<Item = A>) -> Result<(String, String)> {
         let args: Vec<String> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let said = args.join(" ");
         let helm = tokio::task::spawn_blocking(tools::helm).await??;
@@ -39,7 +44,8 @@ impl Helm {
         let output = timeout(TIMEOUT, command.output()).await.with_context(|| format!("helm {said}: not done after {TIMEOUT:?}"))?;
         let output = output.with_context(|| format!("running helm {said}"))?;
         ensure!(output.status.success(), "helm {said}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
-        String::from_utf8(output.stdout).with_context(|| format!("the output of helm {said}"))
+        let text = |bytes| String::from_utf8(bytes).with_context(|| format!("the output of helm {said}"));
+        Ok((text(output.stdout)?, text(output.stderr)?))
     }
 
     /// What the chart renders for a release called `revoiceit-operator` in this namespace.

@@ -26,6 +26,7 @@ mod manifests;
 mod names;
 mod neighbours;
 mod network;
+mod node;
 mod operator;
 mod outcomes;
 mod panics;

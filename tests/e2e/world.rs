@@ -16,6 +16,7 @@ use kube::{
 };
 use revoiceit_harness::{
     cluster::{AuditEvent, AuditMark, Cluster},
+    node::Node,
     scratch::Scratch,
     wait::{GENEROUS, eventually},
 };
@@ -58,15 +59,29 @@ impl World {
 
     /// With so many namespaces that one operator serves.
     pub(crate) async fn of_tenants(tenants: usize, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
-        Self::made(installed().await?, tenants, switch).await
+        Self::installed(installed().await?, tenants, switch).await
     }
 
     /// On a cluster of the test's own.
     pub(crate) async fn on(cluster: &'static Cluster, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
-        Self::made(cluster, 1, switch).await
+        Self::installed(cluster, 1, switch).await
     }
 
-    async fn made(cluster: &'static Cluster, tenants: usize, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
+    /// On a node, with nothing installed yet, and a Revoiceit that pods reach.
+    pub(crate) async fn of_pods(node: &'static Node, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
+        let config = Config { api: node.address(), ..Config::default() };
+        let world = Self::made(node.cluster(), 1, config, switch).await?;
+        world.create_namespaces(std::slice::from_ref(&world.system)).await?;
+        Ok(world)
+    }
+
+    async fn installed(cluster: &'static Cluster, tenants: usize, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
+        let world = Self::made(cluster, tenants, Config::default(), switch).await?;
+        world.install().await?;
+        Ok(world)
+    }
+
+    async fn made(cluster: &'static Cluster, tenants: usize, config: Config, switch: impl FnOnce(&mut Switches)) -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let (tenant, system) = (format!("tenant-{number}"), format!("system-{number}"));
@@ -74,12 +89,11 @@ impl World {
         let tenants: Vec<String> = std::iter::once(tenant.clone()).chain(others).collect();
         let mut switches = Switches::default();
         switch(&mut switches);
-        let sandbox = Sandbox::start(Config::default().switches(switches)).await?;
+        let sandbox = Sandbox::start(config.switches(switches)).await?;
         let scratch = Arc::new(Scratch::new("world")?);
         let world =
             Self { cluster, client: cluster.client().await?, tenant, tenants, system, sandbox, scratch, started: AtomicU32::new(0) };
         world.create_namespaces(&world.tenants).await?;
-        world.install().await?;
         Ok(world)
     }
 

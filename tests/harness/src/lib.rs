@@ -1,4 +1,4 @@
-//! A real Kubernetes control plane, and what the end-to-end tests and the demo need around it.
+//! A real Kubernetes, with a node where there may be one, and what the end-to-end tests and the demo need around it.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -20,6 +20,7 @@
 //! it is dropped, when the test panics, and when the test's own process is killed.
 
 pub mod cluster;
+pub mod node;
 pub mod ports;
 pub mod process;
 pub mod proxy;

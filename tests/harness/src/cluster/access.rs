@@ -1,7 +1,7 @@
 //! Ways into a cluster: kubeconfigs, clients, and kubectl.
 
 use std::ffi::OsStr;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,7 +42,7 @@ impl Cluster {
 
     /// Where the API server listens.
     pub fn server_address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.setup.api_server_port).into()
+        self.setup.address
     }
 
     /// The certificates, as PEM, with which the API server's own can be verified. It is made out
@@ -127,6 +127,11 @@ impl Cluster {
         let output = output.with_context(|| format!("running kubectl {said}"))?;
         ensure!(output.status.success(), "kubectl {said}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
         String::from_utf8(output.stdout).with_context(|| format!("the output of kubectl {said}"))
+    }
+
+    /// A kubeconfig file of the only node's kubelet.
+    pub(crate) fn kubelet_kubeconfig(&self) -> Result<PathBuf> {
+        self.write_kubeconfig("kubelet", &self.server(), &self.setup.node_token)
     }
 
     pub(super) fn write_admin_kubeconfig(&self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The components and their command lines.
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,8 +22,10 @@ pub enum Component {
     Etcd,
     /// The Kubernetes API.
     ApiServer,
-    /// Garbage collector, namespaces, service accounts, aggregated roles, quotas.
+    /// Garbage collector, namespaces, service accounts, aggregated roles, quotas; with a node all there are.
     Controllers,
+    /// Gives pods a node. Only where there is one.
+    Scheduler,
 }
 
 impl fmt::Display for Component {
@@ -31,6 +34,7 @@ impl fmt::Display for Component {
             Self::Etcd => "etcd",
             Self::ApiServer => "kube-apiserver",
             Self::Controllers => "kube-controller-manager",
+            Self::Scheduler => "kube-scheduler",
         })
     }
 }
@@ -45,6 +49,12 @@ const CONTROLLERS: &[&str] = &[
     "clusterrole-aggregation-controller",
     "resourcequota-controller",
 ];
+
+/// Where pods look for the API server: the first address of the range of Services. The node's script gives it to the machine.
+pub(crate) const SERVICE_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1)), 443);
+
+/// The name of the only node.
+pub(crate) const NODE: &str = "node";
 
 /// Who asked what, one line when a request comes and one when it is answered. The server's own are left out, as are the
 /// harness' questions whether it is ready.
@@ -66,7 +76,8 @@ pub(super) struct Setup {
     binary: PathBuf,
     options: Options,
     pub(super) etcd_port: u16,
-    pub(super) api_server_port: u16,
+    /// Where the API server listens.
+    pub(super) address: SocketAddr,
     etcd_data: PathBuf,
     /// The API server makes its own certificate, here.
     certificates: PathBuf,
@@ -78,26 +89,30 @@ pub(super) struct Setup {
     /// Written once the API server has made its certificate.
     pub(super) admin_kubeconfig: PathBuf,
     pub(super) admin_token: String,
+    pub(super) node_token: String,
 }
 
 impl Setup {
     pub(super) fn new(binary: PathBuf, options: Options, scratch: &Scratch) -> Result<Self> {
-        let admin_token = random_token()?;
+        let (admin_token, node_token) = (random_token()?, random_token()?);
+        let tokens = format!("{admin_token},admin,admin,\"system:masters\"\n{node_token},system:node:{NODE},node,\"system:nodes\"\n");
+        let address = if options.with_node { SERVICE_ADDRESS } else { (Ipv4Addr::LOCALHOST, ports::free()?).into() };
         let (signing_key, verifying_key) = key_pair()?;
         Ok(Self {
             binary,
             options,
             etcd_port: ports::free()?,
-            api_server_port: ports::free()?,
+            address,
             etcd_data: scratch.path().join("etcd"),
             certificates: scratch.path().join("certificates"),
             signing_key: scratch.write("service-account.key", signing_key)?,
             verifying_key: scratch.write("service-account.pub", verifying_key)?,
-            tokens: scratch.write("tokens.csv", format!("{admin_token},admin,admin,\"system:masters\"\n"))?,
+            tokens: scratch.write("tokens.csv", tokens)?,
             audit_policy: scratch.write("audit-policy.yaml", AUDIT_POLICY)?,
             audit_log: scratch.path().join("audit.log"),
             admin_kubeconfig: scratch.path().join("admin.kubeconfig"),
             admin_token,
+            node_token,
         })
     }
 
@@ -113,6 +128,7 @@ impl Setup {
             // A fifth less work until it is ready, for some more memory.
             Component::ApiServer => command.env("GOGC", "400").args(self.api_server()).args(&self.options.api_server_flags),
             Component::Controllers => command.args(self.controllers()),
+            Component::Scheduler => command.args(self.scheduler()),
         };
         command
     }
@@ -143,16 +159,16 @@ impl Setup {
     fn api_server(&self) -> Vec<String> {
         let mut flags = vec![
             flag("etcd-servers", format_args!("http://127.0.0.1:{}", self.etcd_port)),
-            flag("secure-port", self.api_server_port),
-            flag("bind-address", "127.0.0.1"),
-            flag("advertise-address", "127.0.0.1"),
+            flag("secure-port", self.address.port()),
+            flag("bind-address", self.address.ip()),
+            flag("advertise-address", self.address.ip()),
             flag("endpoint-reconciler-type", "none"),
             flag("cert-dir", self.certificates.display()),
             flag("service-cluster-ip-range", "10.96.0.0/16"),
             flag("service-account-issuer", "https://kubernetes.default.svc"),
             flag("service-account-key-file", self.verifying_key.display()),
             flag("service-account-signing-key-file", self.signing_key.display()),
-            flag("authorization-mode", "RBAC"),
+            flag("authorization-mode", if self.options.with_node { "Node,RBAC" } else { "RBAC" }),
             flag("token-auth-file", self.tokens.display()),
             flag("audit-policy-file", self.audit_policy.display()),
             flag("audit-log-path", self.audit_log.display()),
@@ -161,6 +177,11 @@ impl Setup {
             // Never begin a new file: the count reads one.
             flag("audit-log-maxsize", 0),
         ];
+        if self.options.with_node {
+            flags.push(flag("enable-admission-plugins", "NodeRestriction"));
+            // For the logs of pods.
+            flags.push(flag("kubelet-preferred-address-types", "InternalIP"));
+        }
         if let Some(interval) = self.options.etcd_compaction_interval {
             flags.push(flag("etcd-compaction-interval", format_args!("{}ms", interval.as_millis())));
         }
@@ -170,7 +191,7 @@ impl Setup {
     fn controllers(&self) -> Vec<String> {
         vec![
             flag("kubeconfig", self.admin_kubeconfig.display()),
-            flag("controllers", CONTROLLERS.join(",")),
+            flag("controllers", if self.options.with_node { "*".to_owned() } else { CONTROLLERS.join(",") }),
             flag("service-account-private-key-file", self.signing_key.display()),
             flag("root-ca-file", self.certificate().display()),
             "--use-service-account-credentials=true".to_owned(),
@@ -178,6 +199,10 @@ impl Setup {
             // Nobody asks it anything.
             flag("secure-port", 0),
         ]
+    }
+
+    fn scheduler(&self) -> Vec<String> {
+        vec![flag("kubeconfig", self.admin_kubeconfig.display()), "--leader-elect=false".to_owned(), flag("secure-port", 0)]
     }
 }
 

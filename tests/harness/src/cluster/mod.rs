@@ -23,6 +23,7 @@ pub use self::audit::{AuditEvent, AuditMark};
 pub use self::binary::{CLUSTER, binary};
 pub use self::components::Component;
 use self::components::Setup;
+pub(crate) use self::components::{NODE, SERVICE_ADDRESS};
 use crate::process::Process;
 use crate::scratch::Scratch;
 use crate::wait::{GENEROUS, eventually};
@@ -33,6 +34,9 @@ pub struct Options {
     /// How often old revisions are dropped; Kubernetes' default is five minutes. A watch that is resumed from a revision
     /// that is gone gets a 410.
     pub etcd_compaction_interval: Option<Duration>,
+    /// With a scheduler, all controllers, and the API server at the address at which pods look for it. [`Node`](crate::node::Node)
+    /// sets it; by itself it lacks that address.
+    pub with_node: bool,
     /// Further flags of the API server, after those of the harness.
     pub api_server_flags: Vec<String>,
 }
@@ -56,6 +60,7 @@ impl Cluster {
     /// Errors hold the end of the log of the component that failed.
     pub async fn start(options: Options) -> Result<Self> {
         crate::install_crypto_provider();
+        let with_node = options.with_node;
         let binary = tokio::task::spawn_blocking(binary).await.context("looking for the cluster program")??;
         let scratch = Arc::new(Scratch::new("cluster")?);
         let setup = Setup::new(binary, options, &scratch)?;
@@ -69,6 +74,9 @@ impl Cluster {
         cluster.write_admin_kubeconfig()?;
         cluster.spawn(Component::Controllers)?;
         cluster.wait_until_ready(Component::Controllers).await?;
+        if with_node {
+            cluster.spawn(Component::Scheduler)?;
+        }
         Ok(cluster)
     }
 
@@ -157,6 +165,8 @@ impl Cluster {
             Component::Controllers => {
                 Api::<ServiceAccount>::namespaced(self.client().await?, "default").get("default").await?;
             }
+            // Nobody asks it anything; what it does not do, the pods tell.
+            Component::Scheduler => {}
         }
         Ok(())
     }

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Compiles the operator and lays out what is in its image, in the folder $1: one static program, its name as a plugin of
+# kubectl, and the certificate authorities that it trusts.
+#
+# The Dockerfile runs it, and build.sh beside it, so that there is one way in which the program is built. The same sources and
+# the same compiler make the same bytes, wherever the sources and Cargo's folders are.
+set -euo pipefail
+root=${1:?the folder to lay it out in}
+mkdir -p -- "$root/etc/ssl/certs"
+root=$(cd -- "$root" && pwd)
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
+
+# What cargo tells a test of the test's package would be news to build scripts, and everything would be built anew.
+for name in $(compgen -e | grep -E '^CARGO_(PKG|MANIFEST|BIN|CRATE|PRIMARY)_' || true); do
+    unset "$name"
+done
+
+target=$(rustc --print host-tuple)
+# With a target named, +crt-static is for the program alone and not for the macros that the compiler loads.
+flags=(-C target-feature=+crt-static "--remap-path-prefix=$PWD=/src" "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo")
+env -u RUSTFLAGS -u RUSTC_WRAPPER CARGO_ENCODED_RUSTFLAGS="$(IFS=$'\x1f'; printf '%s' "${flags[*]}")" \
+    cargo build --locked --release --target "$target" --package revoiceit-operator --bin revoiceit-operator
+
+install --mode 755 -- "${CARGO_TARGET_DIR:-target}/$target/release/revoiceit-operator" "$root/revoiceit-operator"
+ln -sf revoiceit-operator "$root/kubectl-revoiceit"
+install --mode 644 -- /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"

@@ -1,0 +1,6 @@
+//! Real pods on a node with a real kubelet: the operator as Helm installs it, and those that mount what it makes.
+
+mod mounted;
+mod pods;
+mod site;
+mod uninstall;
