@@ -177,7 +177,7 @@ mod at_night {
     #[test]
     #[ignore = "minutes"]
     fn statuses_that_come_between() {
-        led(Start::Live).statuses().time(1).edits(2, &HEARD).faults(1, ANY).holds("led: statuses, two edits, a fault", 1);
+        led(Start::Live).statuses().time(1).edits(2, &HEARD).faults(1, ANY).holds("led: statuses, two edits, a fault", 494_000);
     }
 
     #[test]
