@@ -49,6 +49,12 @@ pub(crate) enum Step {
         token: u8,
     },
     Edit(Edit),
+    /// The next event that would wake anybody is lost.
+    LoseEvent,
+    /// The watches list anew. Only where nothing else is left to wait for.
+    Relist,
+    /// Ledgers without a resource are looked for. Only where nothing else is left to wait for.
+    Sweep,
 }
 
 /// What a scenario allows.
@@ -91,6 +97,9 @@ pub(crate) fn steps(model: &mut Model, adversity: &Adversity, state: &State) -> 
         let alive = (0_u8..).zip(state.world.refresh_tokens.iter()).filter(|(_, token)| token.is_alive);
         steps.extend(alive.map(|(token, _)| Step::Kill { token }));
     }
+    if state.budget.losses > 0 {
+        steps.push(Step::LoseEvent);
+    }
     if state.budget.edits > 0 {
         steps.extend(adversity.edits.iter().filter(|edit| is_possible(state, **edit)).map(|edit| Step::Edit(*edit)));
     }
@@ -99,7 +108,7 @@ pub(crate) fn steps(model: &mut Model, adversity: &Adversity, state: &State) -> 
 
 fn steps_of_pass(model: &mut Model, adversity: &Adversity, state: &State, replica: usize, steps: &mut Vec<Step>) {
     let Some(pass) = state.passes[replica] else {
-        for uid in state.uids() {
+        for uid in state.uids().filter(|uid| state.wakes.is_none_or(|wakes| wakes.is_due(replica, *uid))) {
             // Of what is in no cache, or is being deleted, there is no glance.
             let wanted = state.world.resource(uid).filter(|resource| resource.deleted_at.is_none());
             let is_cached = model.laws.glances && wanted.is_some();
@@ -157,8 +166,8 @@ fn faults(adversity: &Adversity, act: &Act, may_be_late: bool) -> impl Iterator<
 }
 
 /// The state after a step. What is wrong with it is in the model.
-pub(crate) fn after(model: &mut Model, state: &State, step: Step) -> State {
-    let mut state = *state;
+pub(crate) fn after(model: &mut Model, before: &State, step: Step) -> State {
+    let mut state = *before;
     match step {
         Step::Begin { replica, uid, start } => model.begin(&mut state, replica, uid, start),
         Step::Read { replica, bogus } => {
@@ -204,7 +213,14 @@ pub(crate) fn after(model: &mut Model, state: &State, step: Step) -> State {
             state.budget.edits -= 1;
             edit(&mut state, what);
         }
+        Step::LoseEvent => {
+            state.budget.losses -= 1;
+            state.wakes.iter_mut().for_each(|wakes| wakes.is_deaf = true);
+        }
+        Step::Relist => state.relist(),
+        Step::Sweep => state.sweep(),
     }
+    state.hear(before, step, &model.laws.switches);
     model.check(&state);
     state
 }

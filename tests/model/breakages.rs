@@ -14,6 +14,7 @@
 //! | 8 close before release | `no_closing` |
 //! | 9 names linger | `no_tombstones` |
 //! | what is somebody else's | `no_consent`, `deaf_to_consent`, `writes_immutable`, `loser_writes`, `crosswise`, `takes_claims`, `believes_copies`, `ignores_home`, `ignores_issuer`: in [`crate::strangers`] |
+//! | wake-ups | `no_due`, `no_due_for_intents`, `deaf_in_passes`, `deaf_to_secrets`, `no_relist`, `no_sweep`: in [`crate::woken`] |
 //!
 //! A rule of the planner is broken by a wrapper around the production functions, a rule of the shell by a switch of the model's world.
 

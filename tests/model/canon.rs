@@ -9,6 +9,7 @@ use crate::{
     list::List,
     sight::Pass,
     state::{REPLICAS, State},
+    wake::NEVER,
     walk::{self, Visitor},
     world::{AccessToken, NAMES, RefreshToken, Stamp, Target, Time, UIDS, Write},
 };
@@ -31,6 +32,11 @@ pub(crate) fn renumber(state: &mut State) {
         if !is_there && !state.passes.iter().flatten().any(|pass| usize::from(pass.uid) == uid) {
             // No pass will be for it any more.
             (0..REPLICAS).for_each(|replica| state.absent_since[replica][uid] = None);
+            if let Some(wakes) = &mut state.wakes {
+                wakes.due.iter_mut().for_each(|due| due[uid] = NEVER);
+                wakes.misses.iter_mut().for_each(|misses| misses[uid] = false);
+                wakes.came_late[uid] = false;
+            }
         }
     }
     for name in 0..NAMES {
@@ -71,13 +77,19 @@ fn order_replicas(state: &mut State) -> bool {
             walk::pass(&mut pass, &mut Blank);
             pass
         };
-        hash::wide(&(state.passes[replica].map(blank), state.absent_since[replica], state.issuers[replica]))
+        let queue = state.wakes.map(|wakes| (wakes.due[replica], wakes.misses[replica]));
+        (hash::wide(&(state.passes[replica].map(blank), state.absent_since[replica], state.issuers[replica])), queue)
     };
-    let swaps = key(0) > key(1);
+    let is_led = state.wakes.is_some_and(|wakes| wakes.is_led);
+    let swaps = !is_led && key(0) > key(1);
     if swaps {
         state.passes.swap(0, 1);
         state.absent_since.swap(0, 1);
         state.issuers.swap(0, 1);
+        if let Some(wakes) = &mut state.wakes {
+            wakes.due.swap(0, 1);
+            wakes.misses.swap(0, 1);
+        }
         let late = state.world.late.as_mut().and_then(|late| match &mut late.write {
             Write::Ledger { record, .. } => Some(record),
             _ => None,

@@ -4,6 +4,7 @@ use crate::{
     codec,
     sight::{Phase, Sighted},
     state::{Model, REPLICAS, State},
+    wake::Wakes,
     walk,
     world::{Listed, Time},
 };
@@ -20,6 +21,7 @@ pub(crate) fn next_time(model: &Model, state: &State) -> Option<Time> {
         }
     }
     times.extend(state.world.late.map(|late| late.until));
+    times.extend(state.wakes.iter().flat_map(Wakes::later));
     times.into_iter().filter(|time| *time > 0).min()
 }
 

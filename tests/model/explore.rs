@@ -4,8 +4,8 @@
 //! MODEL="live time=2 edits=Rename,Delete n=2 faults=1 any" cargo test -p revoiceit-model explore -- --ignored --nocapture
 //! ```
 //!
-//! `fresh`, `foreign`, `live`, `rivals`, `liverival`, `backup`, `due`, `rotating`, `expired`, `drain`: the start. `time`, `faults`, `n` (edits), `kills`: the budget. `edits=all` (of daily life), `edits=every`, or names of [`Edit`]. `any`, or
-//! `crash`, `lost`, `deny`, `call`, `bogus`: kinds of fault. `status`, `spurious`, `noglance`, `readback`, `rotate=adds`, `rotate=replaces`, `acts=7`: laws.
+//! `fresh`, `foreign`, `live`, `rivals`, `liverival`, `backup`, `due`, `rotating`, `expired`, `drain`: the start. `time`, `faults`, `n` (edits), `kills`, `losses` (of events): the budget. `edits=all` (of daily life), `edits=every`, or names of [`Edit`]. `any`, or
+//! `crash`, `lost`, `deny`, `call`, `bogus`: kinds of fault. `status`, `spurious`, `noglance`, `readback`, `rotate=adds`, `rotate=replaces`, `acts=7`, `woken`, `led`: laws.
 //! `liveness=4`, `limit=1000000`: how much is searched. `walks=1000`: random histories instead.
 
 use crate::{
@@ -64,6 +64,9 @@ fn explore() {
                     Adversity { edits: scenario.adversity.edits, spurious: scenario.adversity.spurious, ..Adversity::ANY_FAULT }
             }
             "bogus" => scenario.adversity.bogus = true,
+            "woken" => scenario.laws.waits_for_events = true,
+            "led" => (scenario.laws.waits_for_events, scenario.laws.is_led) = (true, true),
+            "losses" => scenario.budget.losses = number() as u8,
             "spurious" => scenario.adversity.spurious = true,
             "noglance" => scenario.laws.glances = false,
             "readback" => scenario.laws.reads_back = true,

@@ -10,16 +10,17 @@
 //! cargo test -p revoiceit-model -- --ignored at_night --nocapture   the same, and very many random histories
 //! ```
 //!
-//! Not in it: the gate, the queue and watches (whatever is due begins, whatever happens wakes), clocks that step or differ, retry times, pauses
-//! after repairs, finalizers of others, a resource that cannot be read, deletion of a namespace, and the 60 s between the check of a look's age and
-//! the sending.
+//! Passes may begin at any time; in the scenarios of [`woken`] only when something wakes them.
+//!
+//! Not in it: the gate, clocks that step or differ, retry times, pauses after repairs, finalizers of others, a resource that cannot be read,
+//! deletion of a namespace, and the 60 s between the check of a look's age and the sending.
 //!
 //! * the state: [`world`] (servers), [`sight`] (passes), [`state`]
 //! * what happens: [`pass`] (the pass loop), [`perform`] and [`commit`] (the servers), [`clock`], [`edits`] and [`restores`] (users), [`adversity`]
 //! * what must hold: [`check`] (the invariants), [`liveness`]
 //! * the planner: [`brain`] asks it, [`codec`] translates
 //! * the search: [`canon`] and [`walk`] (one form for states that are alike), [`search`], [`walks`] (random histories), [`story`]
-//! * what is searched: [`scenario`], [`scenarios`]; that it would be found: [`breakages`] and [`strangers`], with
+//! * what is searched: [`scenario`], [`scenarios`], [`woken`] (with [`wake`]); that it would be found: [`breakages`] and [`strangers`], with
 //!   their stories in [`golden`]; to look for oneself: [`explore`]
 
 #![cfg(test)]
@@ -48,6 +49,8 @@ mod sight;
 mod state;
 mod story;
 mod strangers;
+mod wake;
 mod walk;
 mod walks;
+mod woken;
 mod world;

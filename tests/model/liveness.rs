@@ -1,8 +1,11 @@
 //! From every state, when nothing goes wrong any more, it comes to rest, and rests.
 //!
 //! One fair schedule is followed: what runs goes on to its end, what is due begins, and when all rest, it is as late as the first of them said.
-//! So a time that no pass asks to be woken at is found here, and a pass that rests although there is more for it to do. (Whatever others do wakes
-//! everybody: the model has no watches.)
+//! So a time that no pass asks to be woken at is found here, and a pass that rests although there is more for it to do.
+//!
+//! Where passes begin only when something wakes them, those begin that are due, and no others. When none is, the watches list anew if an event was
+//! lost; then nothing may be left that a pass could do now, unless one is due soon; then it is as late as the next is due. There is no
+//! sweep, but for what is [`is_outlived`] and what [`came_late`].
 
 use std::ops::Range;
 
@@ -19,8 +22,12 @@ use crate::{
     sight::{Phase, is_token},
     state::{Budget, Model, REPLICAS, State, Violation},
     story::Story,
+    wake::Wakes,
     world::{BAD_PAIR, Held, Listed, NAMES, Record, Resource, Target, Time, World},
 };
+
+const INTENT: &str = "an intent stands";
+const OLD_NAME: &str = "an old name is listed";
 
 /// States that are known to come to rest.
 #[derive(Default)]
@@ -31,6 +38,9 @@ pub(crate) struct Liveness {
 /// Longer than any way to rest.
 const LIMIT: usize = 2000;
 
+/// The longest wait for something that is not to be waited for: an intent of another's, a retry.
+const PAUSE: Time = 2 * 60;
+
 impl Liveness {
     /// The memory that it takes.
     pub(crate) fn bytes(&self) -> usize {
@@ -40,6 +50,7 @@ impl Liveness {
     /// Follows the state to its rest, and tells how.
     pub(crate) fn check(&mut self, model: &mut Model, state: &State, mut story: Option<&mut Story>) -> Result<(), Violation> {
         let mut state = State { budget: Budget::default(), ..*state };
+        state.wakes.iter_mut().for_each(|wakes| wakes.is_deaf = false);
         let is_swapped = canonical(&mut state);
         if let Some(story) = &mut story {
             story.after(&state, is_swapped);
@@ -80,6 +91,7 @@ impl Liveness {
                     if state.passes.iter().all(Option::is_none)
                         && let Some(uid) = alone.take()
                         && actors(&state).len() == 1
+                        && state.wakes.is_none()
                         && model.last_rest.is_none_or(|until| until > 0)
                         // After a pass that has spent its acts there is a pause.
                         && model.brain.codec.policy.max_acts == u32::MAX
@@ -128,6 +140,9 @@ fn next(model: &mut Model, state: &mut State) -> Next {
     if let Some(name) = (0..NAMES).find(|name| is_garbage(state, *name)) {
         return Next::Step(Step::Collect { name: name as u8 });
     }
+    if let Some(wakes) = state.wakes {
+        return next_woken(model, state, &wakes);
+    }
     let mut wakes: Vec<Time> = Vec::new();
     let keys: Vec<_> = actors(state).flat_map(|replica| state.uids().map(move |uid| (replica, uid))).collect();
     for (replica, uid) in keys {
@@ -143,6 +158,53 @@ fn next(model: &mut Model, state: &mut State) -> Next {
             None => Next::Stuck(format!("it rests for ever, and {what}")),
         },
     }
+}
+
+/// The same where passes begin only when something wakes them.
+fn next_woken(model: &mut Model, state: &mut State, wakes: &Wakes) -> Next {
+    let keys: Vec<_> = wakes.replicas().flat_map(|replica| state.uids().map(move |uid| (replica, uid))).collect();
+    for (replica, uid) in keys.iter().copied() {
+        if wakes.is_due_and_knows(replica, uid) {
+            return Next::Step(Step::Begin { replica, uid, start: start(state, uid) });
+        }
+    }
+    if wakes.is_missed() && !model.laws.switches.never_lists_anew {
+        return Next::Step(Step::Relist);
+    }
+    for (replica, uid) in keys {
+        let is_awaited = wakes.came_late[usize::from(uid)] || wakes.next(uid).is_some_and(|due| due <= PAUSE);
+        if !is_awaited && would_rest(model, &mut { *state }, replica, uid).is_none() {
+            if is_outlived(state, uid) && !model.laws.switches.never_sweeps {
+                return Next::Step(Step::Sweep);
+            }
+            return Next::Stuck(format!("nobody is due soon, and there is something to do for UID {uid} now"));
+        }
+    }
+    match wants(state) {
+        None => Next::Rest,
+        Some(what) => match wakes.later().min() {
+            Some(wake) => Next::Step(Step::Time { seconds: wake }),
+            None => came_late(model, state, wakes, what).map_or_else(|| Next::Stuck(format!("it rests for ever, and {what}")), Next::Step),
+        },
+    }
+}
+
+/// Its resource is gone and another has its name, or had it since. What becomes of that one, and of the target that both list, wakes nobody for what
+/// is gone: that the old line may be revoked, or the ledger deleted, is seen when its token expires, or by the sweep before.
+fn is_outlived(state: &State, uid: u8) -> bool {
+    let world = &state.world;
+    world.resource(uid).is_none() && !world.has_rival && world.uids > uid + 1
+}
+
+/// Something else that tells nobody of itself, since ledgers have no watch: a ledger's write that was processed when its sender had given up and had
+/// been forgotten. If its resource is gone, the sweep finds it. Otherwise an intent or an old name waits, and nothing else, until something
+/// happens to the resource, whatever that is.
+fn came_late(model: &Model, state: &State, wakes: &Wakes, what: &str) -> Option<Step> {
+    let uid = state.uids().find(|uid| wakes.came_late[usize::from(*uid)])?;
+    if state.world.resource(uid).is_some() {
+        return [INTENT, OLD_NAME].contains(&what).then(|| Step::Begin { replica: 0, uid, start: start(state, uid) });
+    }
+    (!model.laws.switches.never_sweeps && !state.unswept().is_empty()).then_some(Step::Sweep)
 }
 
 /// The replicas that are needed for it to come to rest: one, unless they differ.
@@ -195,7 +257,7 @@ fn wants(state: &State) -> Option<&'static str> {
             return Some("a ledger is left of a resource that is gone");
         }
         if record.intent.is_some() {
-            return Some("an intent stands");
+            return Some(INTENT);
         }
         if !record.retiring.is_empty() {
             return Some("a refresh token waits for its revocation");
@@ -246,5 +308,5 @@ fn wants_for(state: &State, resource: &Resource) -> Option<&'static str> {
     }
     let listed = record.map_or([Listed::No; NAMES], |record| record.listed);
     let is_left = (0..NAMES).any(|name| name != usize::from(resource.target) && listed[name] != Listed::No);
-    is_left.then_some("an old name is listed")
+    is_left.then_some(OLD_NAME)
 }

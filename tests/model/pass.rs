@@ -4,7 +4,7 @@ use revoiceit_operator::planner::Refused;
 
 use crate::{
     sight::{Act, Came, LedgerSight, Pass, Phase, Plan, Reading, ResourceSight, Rest, Seen, Sighted, SourceSight, TargetSight},
-    state::{Model, Read, State, as_seen_by},
+    state::{Model, Read, State, Switches, as_seen_by},
     world::{NAMES, Record, Resource, Stamp, Target, World},
 };
 
@@ -25,6 +25,9 @@ pub(crate) enum Start {
 impl Model {
     /// Begins a pass, up to what it does first. One that would rest at once is not begun.
     pub(crate) fn begin(&mut self, state: &mut State, replica: usize, uid: u8, start: Start) {
+        if let Some(wakes) = &mut state.wakes {
+            wakes.begins(replica, uid);
+        }
         let resource = state.world.resource(uid);
         let names = resource.map_or(0, |resource| 1 << resource.target);
         let drain_until = state.world.drain_until;
@@ -155,6 +158,13 @@ impl Model {
             self.check_ready(state, pass.uid, &pass.seen);
         }
         self.last_rest = rest.until;
+        if let Some(wakes) = &mut state.wakes {
+            let Switches { has_no_due_times, deaf_in_passes, .. } = self.laws.switches;
+            if deaf_in_passes {
+                wakes.begins(replica, pass.uid);
+            }
+            wakes.rests(replica, pass.uid, rest.until.filter(|_| !has_no_due_times));
+        }
         state.end_pass(replica);
         let ResourceSight::Here { is_current, .. } = pass.seen.resource else { return };
         if self.laws.statuses && rest.says != 0 && rest.says != pass.said {
@@ -176,7 +186,7 @@ impl Model {
                 resource.says = says;
                 state.touch_resource(place);
             }
-            _ => self.last_rest = Some(0),
+            _ => self.come_back(state, replica, uid),
         }
     }
 
@@ -185,6 +195,15 @@ impl Model {
         let pass = *state.pass(replica);
         self.check_intent(state, replica, &pass);
         state.end_pass(replica);
+        self.come_back(state, replica, pass.uid);
+    }
+
+    /// The pass is due again at once. (After trouble there is a pause, which makes no difference but in time.)
+    fn come_back(&mut self, state: &mut State, replica: usize, uid: u8) {
+        self.last_rest = Some(0);
+        if let Some(wakes) = &mut state.wakes {
+            wakes.rests(replica, uid, Some(0));
+        }
     }
 
     /// I10.

@@ -9,7 +9,8 @@ use crate::{
     brain::Planner,
     edits::Edit,
     search::{Found, Search},
-    state::{Budget, Laws, Model, Rotation, State, Switches},
+    state::{Budget, Laws, Model, REPLICAS, Rotation, State, Switches},
+    wake::Wakes,
     walks::{Dice, walk},
     world::{AccessToken, Backup, Credentials, Held, Listed, Live, NAMES, Record, RefreshToken, Resource, Target, Time, World},
 };
@@ -58,8 +59,16 @@ pub(crate) enum Start {
 /// How a scenario is put together: `Scenario::new(Start::Live).time(2).edits(1, &[Edit::Rename]).faults(1, Adversity::ANY_FAULT)`.
 impl Scenario {
     pub(crate) const fn new(start: Start) -> Self {
-        let laws = Laws { rotation: Rotation::Never, switches: Switches::AS_DESIGNED, glances: true, reads_back: false, statuses: false };
-        let budget = Budget { time: 0, faults: 0, edits: 0, kills: 0 };
+        let laws = Laws {
+            rotation: Rotation::Never,
+            switches: Switches::AS_DESIGNED,
+            glances: true,
+            reads_back: false,
+            statuses: false,
+            waits_for_events: false,
+            is_led: false,
+        };
+        let budget = Budget { time: 0, faults: 0, edits: 0, kills: 0, losses: 0 };
         let (adversity, planner) = (Adversity::NONE, Planner::PRODUCTION);
         Self { start, budget, adversity, laws, planner, liveness: 1, limit: 5_000_000, max_acts: u32::MAX }
     }
@@ -88,6 +97,21 @@ impl Scenario {
     /// Passes are woken for nothing, too.
     pub(crate) const fn spurious(self) -> Self {
         Self { adversity: Adversity { spurious: true, ..self.adversity }, ..self }
+    }
+
+    /// Passes begin only when something wakes them.
+    pub(crate) const fn woken(self) -> Self {
+        Self { laws: Laws { waits_for_events: true, ..self.laws }, ..self }
+    }
+
+    /// The same, with one replica that leads.
+    pub(crate) const fn led(self) -> Self {
+        Self { laws: Laws { waits_for_events: true, is_led: true, ..self.laws }, ..self }
+    }
+
+    /// So many events are lost.
+    pub(crate) const fn losses(self, losses: u8) -> Self {
+        Self { budget: Budget { losses, ..self.budget }, ..self }
     }
 
     /// Passes write what the status says.
@@ -163,7 +187,9 @@ impl Scenario {
     }
 
     fn begin(&self) -> (Model, State) {
-        let start = State { world: self.start.world(), budget: self.budget, ..State::default() };
+        let wakes = self.laws.waits_for_events.then_some(Wakes { is_led: self.laws.is_led, ..Wakes::NONE });
+        let mut start = State { world: self.start.world(), budget: self.budget, wakes, ..State::default() };
+        (0..REPLICAS).for_each(|replica| start.list(replica, &self.laws.switches));
         (Model::new(policy(self.max_acts), self.planner, self.laws), start)
     }
 }

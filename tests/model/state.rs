@@ -5,6 +5,7 @@ use revoiceit_operator::planner::Policy;
 use crate::{
     brain::{Brain, Planner},
     sight::{Pass, ResourceSight},
+    wake::Wakes,
     world::{Belongs, Listed, Record, Stamp, Time, UIDS, World, Write},
 };
 
@@ -19,6 +20,8 @@ pub(crate) struct State {
     pub(crate) absent_since: [[Option<Time>; UIDS]; REPLICAS],
     /// The number of the API that each replica is set to.
     pub(crate) issuers: [u8; REPLICAS],
+    /// `None`: a pass may begin at any time.
+    pub(crate) wakes: Option<Wakes>,
     pub(crate) budget: Budget,
 }
 
@@ -29,6 +32,8 @@ pub(crate) struct Budget {
     pub(crate) faults: u8,
     pub(crate) edits: u8,
     pub(crate) kills: u8,
+    /// Events that are lost.
+    pub(crate) losses: u8,
 }
 
 /// An invariant that does not hold.
@@ -58,6 +63,10 @@ pub(crate) struct Laws {
     pub(crate) reads_back: bool,
     /// A pass that ends writes its status, if that says something new.
     pub(crate) statuses: bool,
+    /// Passes begin only when something wakes them.
+    pub(crate) waits_for_events: bool,
+    /// And only one replica has any.
+    pub(crate) is_led: bool,
 }
 
 /// What a refresh does to the refresh token.
@@ -94,6 +103,16 @@ pub(crate) struct Switches {
     pub(crate) claims_blindly: bool,
     /// A permit comes without a new look.
     pub(crate) keeps_sights_while_waiting: bool,
+    /// A pass that rests says no time.
+    pub(crate) has_no_due_times: bool,
+    /// What happens during a pass wakes nobody.
+    pub(crate) deaf_in_passes: bool,
+    /// Events of Secrets wake nobody.
+    pub(crate) deaf_to_secrets: bool,
+    /// Events of resources and of Secrets that were lost are never made up for.
+    pub(crate) never_lists_anew: bool,
+    /// Ledgers without a resource are not looked for.
+    pub(crate) never_sweeps: bool,
 }
 
 /// One of the reads of a look.
@@ -118,6 +137,11 @@ impl Switches {
         confuses_ledgers: false,
         claims_blindly: false,
         keeps_sights_while_waiting: false,
+        has_no_due_times: false,
+        deaf_in_passes: false,
+        deaf_to_secrets: false,
+        never_lists_anew: false,
+        never_sweeps: false,
     };
 }
 

@@ -50,6 +50,9 @@ impl Story {
             Step::Collect { name } => format!("   the garbage collector deletes target-{name}"),
             Step::Kill { token } => format!("   Revoiceit ends refresh token {token}"),
             Step::Edit(edit) => format!("   user: {edit:?}"),
+            Step::LoseEvent => "   the next event is lost".to_owned(),
+            Step::Relist => "   the watches list anew".to_owned(),
+            Step::Sweep => "   ledgers without a resource are looked for".to_owned(),
         };
         self.lines.push(line);
     }

@@ -3,6 +3,7 @@
 use crate::{
     sight::{Called, Failure, Hand, Pass, Phase, ResourceSight, Seen, Sighted, TargetSight, is_token},
     state::State,
+    wake::NEVER,
     world::{Failed, IntentCall, Listed, Record, Target, Time, Write},
 };
 
@@ -58,6 +59,8 @@ pub(crate) fn state(state: &mut State, v: &mut impl Visitor) {
     }
     world.resources.iter_mut().flatten().flat_map(|resource| &mut resource.deleted_at).for_each(|at| v.time(at, OVER));
     state.absent_since.iter_mut().flatten().flatten().for_each(|at| v.time(at, OVER));
+    let due = state.wakes.iter_mut().flat_map(|wakes| wakes.due.iter_mut().flatten());
+    due.filter(|due| **due != NEVER).for_each(|due| v.time(due, 0));
 }
 
 pub(crate) fn pass(pass: &mut Pass, v: &mut impl Visitor) {

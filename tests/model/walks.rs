@@ -50,8 +50,14 @@ fn weight(step: &Step) -> u32 {
     match step {
         Step::Read { bogus: false, .. } | Step::Perform { outcome: Outcome::Plain, .. } | Step::ReadBack { .. } | Step::Status { .. } => 40,
         Step::Begin { .. } | Step::Collect { .. } => 20,
-        Step::Time { .. } | Step::LateWrite => 8,
-        Step::Edit(_) | Step::Kill { .. } | Step::EndDrain | Step::Read { .. } | Step::Perform { .. } | Step::Crash { .. } => 1,
+        Step::Time { .. } | Step::LateWrite | Step::Relist | Step::Sweep => 8,
+        Step::LoseEvent
+        | Step::Edit(_)
+        | Step::Kill { .. }
+        | Step::EndDrain
+        | Step::Read { .. }
+        | Step::Perform { .. }
+        | Step::Crash { .. } => 1,
     }
 }
 
