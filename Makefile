@@ -30,8 +30,12 @@ cluster: ## Builds Kubernetes for the tests: once, about eight minutes on two co
 helm: ## Builds Helm for the tests: once, some minutes
 	@tests/tools/build.sh helm >/dev/null
 
+.PHONY: promtool
+promtool: ## Builds Prometheus' promtool for the tests: once, about six minutes on two cores
+	@tests/tools/build.sh promtool >/dev/null
+
 .PHONY: test
-test: deps cluster helm build ## Runs all tests, those against a real Kubernetes too
+test: deps cluster helm promtool build ## Runs all tests, those against a real Kubernetes too
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: fuzz
