@@ -22,6 +22,7 @@ mod ledgers;
 mod life;
 mod lines;
 mod manifests;
+mod monitoring;
 mod names;
 mod neighbours;
 mod network;
