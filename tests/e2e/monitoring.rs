@@ -17,6 +17,9 @@ const UNIT_TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring
 const DASHBOARD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring/dashboard.json");
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/metrics.md");
 
+/// Label, operator and value.
+type Matcher<'a> = (&'a str, &'a str, &'a str);
+
 /// Labels that a series has from Prometheus, and not from what it asked.
 const OF_TARGETS: [&str; 2] = ["job", "instance"];
 
@@ -58,6 +61,19 @@ async fn promtool_takes_the_alerts_and_their_unit_tests_pass() -> Result<()> {
         promtool(&folder, &["test", "rules", "tests.yaml"]).map(drop)
     })
     .await?
+}
+
+#[tokio::test]
+async fn promtool_understands_each_query_of_the_dashboard() -> Result<()> {
+    let folder = Scratch::new("promtool")?;
+    let dashboard = dashboard()?;
+    let targets = panels(&dashboard).flat_map(|panel| list(&panel["targets"]));
+    let query = |target: &Value| target["expr"].as_str().unwrap_or_default().replace("$__rate_interval", "5m");
+    let rules: Vec<Value> =
+        targets.enumerate().map(|(number, target)| json!({ "record": format!("q:{number}"), "expr": query(target) })).collect();
+    ensure!(rules.len() > 20, "{} queries", rules.len());
+    folder.write("rules.yaml", json!({ "groups": [{ "name": "dashboard", "rules": rules }] }).to_string())?;
+    tokio::task::spawn_blocking(move || promtool(&folder, &["check", "rules", "rules.yaml"]).map(drop)).await?
 }
 
 #[test]
@@ -205,7 +221,7 @@ impl Exposed {
 }
 
 /// Every name in a query that looks like one of ours, and the matchers in braces right after it.
-fn selectors(query: &str) -> Vec<(&str, Vec<(&str, &str, &str)>)> {
+fn selectors(query: &str) -> Vec<(&str, Vec<Matcher<'_>>)> {
     let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || "_:".contains(letter);
     let mut found = Vec::new();
     let mut rest = query;
@@ -219,7 +235,7 @@ fn selectors(query: &str) -> Vec<(&str, Vec<(&str, &str, &str)>)> {
 }
 
 /// `label="value"`, `label=~"value"`, … up to the brace. Values hold no quotes here.
-fn matchers(pairs: &str) -> Vec<(&str, &str, &str)> {
+fn matchers(pairs: &str) -> Vec<Matcher<'_>> {
     let mut found = Vec::new();
     let mut rest = pairs;
     while !rest.starts_with('}') {
