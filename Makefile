@@ -31,7 +31,7 @@ helm: ## Builds Helm for the tests: once, some minutes
 	@tests/tools/build.sh helm >/dev/null
 
 .PHONY: promtool
-promtool: ## Builds Prometheus' promtool for the tests: once, about six minutes on two cores
+promtool: ## Builds Prometheus' promtool for the tests: once, up to ten minutes
 	@tests/tools/build.sh promtool >/dev/null
 
 .PHONY: test
