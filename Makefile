@@ -41,9 +41,14 @@ release-check: ## Builds the image's program twice, in two places, and compares:
 # The image's program and the tests are built side by side: neither keeps all processors busy. What goes wrong with the image, the
 # tests with real pods tell.
 .PHONY: test
-test: deps cluster helm build ## Runs all tests, those against a real Kubernetes too; those with real pods need root
+test: deps cluster helm promtool build ## Runs all tests, those against a real Kubernetes too; those with real pods need root
 	@if [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then deploy/image/build.sh >/dev/null & fi; \
 		cargo test --locked --workspace --no-run; wait
+.PHONY: promtool
+promtool: ## Builds Prometheus' promtool for the tests: once, up to ten minutes
+	@tests/tools/build.sh promtool >/dev/null
+
+.PHONY: test
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: fuzz

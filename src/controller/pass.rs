@@ -17,7 +17,7 @@ use super::{
 use crate::{
     planner::{
         self, Act, Answer, Came, Cause, Change, Lane, Ledger, Look, Observed, Plan, Remains, Resource, ResourceId, Rest, Sight, Sighted,
-        Stamp, Suspects, Until, fold, plan,
+        Stamp, Until, fold, plan,
     },
     revoiceit::{Auth, Revoked},
     runtime::metrics::{IssueCause, Revocation},
@@ -221,10 +221,10 @@ fn measure<A: Auth>(cx: &Context<A>, act: &Act, came: &Came, seen: &Observed, en
                 cx.metrics.token_replaced(ends_at.duration_since(cx.now()).as_secs_f64());
             }
         }
+        (Act::DeleteLedger, Came::Saw(_)) => {
+            cx.metrics.tokens_unaccounted(seen.record().map_or(0, |record| u64::from(record.suspects.lost)));
+        }
         (Act::SaveLedger(_), Came::Saw(Sight::Ledger(Ledger::Here { record, .. }))) => {
-            let suspects = |suspects: Suspects| u64::from(suspects.lost);
-            let before = seen.record().map_or(0, |record| suspects(record.suspects));
-            cx.metrics.tokens_unaccounted(suspects(record.suspects).saturating_sub(before));
             let disputed = seen.record().is_some_and(|before| before.suspects.disputed < record.suspects.disputed);
             if disputed {
                 cx.metrics.revocation(Revocation::Disputed);
@@ -255,7 +255,8 @@ async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Result
         cx.repairs.forget(&seen.id.uid);
         cx.facts.forget(&seen.id.uid);
     } else if let Some(status) = &status {
-        cx.facts.learn(&seen.id, status);
+        let is_suspended = matches!(&seen.resource, Resource::Wanted(resource) if resource.spec.suspend);
+        cx.facts.learn(&seen.id, status, seen.record(), is_suspended);
     } else if seen.meta().is_none() {
         cx.facts.outlived(&seen.id, seen.record());
     }

@@ -4,6 +4,7 @@
 //! increase.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -224,6 +225,8 @@ pub struct Described {
     pub name: String,
     /// `counter`, `gauge`, `histogram` or `info`.
     pub kind: String,
+    /// Its labels, each with the words that it can have: none where these depend on what is in the cluster, and for the bounds of buckets.
+    pub labels: BTreeMap<String, Vec<String>>,
     /// What it says.
     pub help: String,
 }
@@ -232,7 +235,13 @@ pub struct Described {
 pub fn catalogue() -> Vec<Described> {
     let metrics = Metrics::new();
     metrics.follow(Leadership::always());
-    metrics.read_from(Snapshot::default);
+    let times = ResourceTimes {
+        namespace: String::new(),
+        name: String::new(),
+        expires_at: jiff::Timestamp::UNIX_EPOCH,
+        refresh_at: Some(jiff::Timestamp::UNIX_EPOCH),
+    };
+    metrics.read_from(move || Snapshot { resources: vec![times.clone()], ..Snapshot::default() });
     let text = metrics.encode();
     let after = |prefix: &str, name: &str| {
         let found = text.lines().find_map(|line| line.strip_prefix(prefix)?.strip_prefix(name)?.strip_prefix(' '));
@@ -246,9 +255,27 @@ pub fn catalogue() -> Vec<Described> {
                 "info" => "_info",
                 _ => "",
             };
-            Described { name: format!("{name}{suffix}"), kind: kind.to_owned(), help: after("# HELP ", name) }
+            let labels = labels(&text, name);
+            Described { name: format!("{name}{suffix}"), kind: kind.to_owned(), labels, help: after("# HELP ", name) }
         })
         .collect()
+}
+
+/// The labels of a metric in an exposition whose values hold neither commas nor quotes, with the values that are no bounds of buckets.
+fn labels(text: &str, name: &str) -> BTreeMap<String, Vec<String>> {
+    let mut labels = BTreeMap::<String, Vec<String>>::new();
+    let series = text.lines().filter_map(|line| line.strip_prefix(name)?.split_once('{')?.1.split_once('}'));
+    for (key, value) in series.flat_map(|(pairs, _)| pairs.split(',')).filter_map(|pair| pair.split_once('=')) {
+        let (words, word) = (labels.entry(key.to_owned()).or_default(), value.trim_matches('"'));
+        let is_open = word.is_empty() || ["le", "version"].contains(&key);
+        if !is_open && !words.iter().any(|known| known == word) {
+            words.push(word.to_owned());
+        }
+    }
+    for words in labels.values_mut() {
+        words.sort();
+    }
+    labels
 }
 
 #[cfg(test)]
@@ -299,6 +326,7 @@ mod tests {
             "gauge revoiceit_pending_revocations",
             "gauge revoiceit_suspected_lost",
             "gauge revoiceit_ledgers_unattended",
+            "gauge revoiceit_revocation_due_timestamp_seconds",
             "gauge revoiceit_token_expiry_timestamp_seconds",
             "gauge revoiceit_refresh_due_timestamp_seconds",
         ];

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub pending_revocations: u64,
     /// Refresh tokens that may exist although nobody has them.
     pub suspected_lost: u64,
+    /// When the first of the superseded refresh tokens was or is to be revoked. `None` while there is none.
+    pub revocation_due: Option<Timestamp>,
     /// Ledgers that this install holds and does not work on, such as those of other clusters.
     pub ledgers_unattended: u64,
 }
@@ -34,7 +36,7 @@ pub struct ResourceTimes {
     pub name: String,
     /// When the access token in the target expires.
     pub expires_at: Timestamp,
-    /// When it is refreshed. `None` while nothing is planned, such as for one that is suspended.
+    /// When it is refreshed. `None` for one that is suspended.
     pub refresh_at: Option<Timestamp>,
 }
 
@@ -59,7 +61,7 @@ impl Collector for Scraped {
         let help = "1 while this replica leads, else 0.";
         encoder.encode_descriptor("leader", help, None, MetricType::Gauge)?.encode_gauge(&i64::from(leads))?;
         let Some(source) = self.source.get().filter(|_| leads) else { return Ok(()) };
-        let Snapshot { resources, pending_revocations, suspected_lost, ledgers_unattended } = source();
+        let Snapshot { resources, pending_revocations, suspected_lost, revocation_due, ledgers_unattended } = source();
 
         for (name, help, value) in [
             ("pending_revocations", "Refresh tokens that have to be revoked and are not yet. Leader only.", pending_revocations),
@@ -68,10 +70,15 @@ impl Collector for Scraped {
         ] {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
         }
+        let help = "When the first of the superseded refresh tokens was or is to be revoked, since the Unix epoch; absent while there is none. Leader only.";
+        let mut metric = encoder.encode_descriptor("revocation_due_timestamp", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        if let Some(due) = revocation_due {
+            metric.encode_gauge(&due.as_second())?;
+        }
         let expires = |times: &ResourceTimes| Some(times.expires_at);
         let help = "When the access token in the target expires, since the Unix epoch. Leader only.";
         timestamps(&mut encoder, "token_expiry_timestamp", help, &resources, expires)?;
-        let help = "When the access token is refreshed, since the Unix epoch. Leader only.";
+        let help = "When the access token is refreshed, since the Unix epoch; absent while it is suspended. Leader only.";
         timestamps(&mut encoder, "refresh_due_timestamp", help, &resources, |times| times.refresh_at)
     }
 }

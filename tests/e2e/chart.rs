@@ -18,6 +18,8 @@ const EVERYTHING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/values/
 
 const DRAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/drain");
 
+const MONITORING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring");
+
 /// What is otherwise than it is elsewhere: in objects of which kind ("" for all of them), where, and why.
 type Difference = (&'static str, &'static str, &'static str);
 
@@ -70,6 +72,25 @@ async fn an_uninstall_runs_what_the_drain_by_hand_runs() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_chart_has_the_alerts_and_the_dashboard_that_the_kustomization_has() -> Result<()> {
+    let cluster = installed().await?;
+    let helm = Helm::new(cluster)?;
+    let of_kustomize = serde_saphyr::from_multiple(&cluster.kubectl(["kustomize", MONITORING]).await?)?;
+    let all = "podMonitor.enabled=true,prometheusRule.enabled=true,dashboard.enabled=true";
+    let mut objects = helm.render("revoiceit-system", &["--set", all]).await?;
+    let rest = by_name(helm.render("revoiceit-system", &[]).await?);
+    let key = |object: &Value| by_name(vec![object.clone()]).into_keys().next();
+    objects.retain(|object| key(object).is_some_and(|key| !rest.contains_key(&key)));
+    assert_eq!(objects.len(), 3);
+    differ_as_listed(of_kustomize, objects, &LABELS)?;
+
+    let linked = helm.render("home", &["--values", EVERYTHING]).await?;
+    let rule = linked.iter().find(|object| object["kind"] == "PrometheusRule").context("no PrometheusRule")?.to_string();
+    ensure!(rule.contains("https://wiki.example.com/revoiceit#revoiceitnoleader") && !rule.contains("revoiceit.example.com"), "{rule}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_chart_sets_each_flag_to_its_default() -> Result<()> {
     let helm = Helm::new(installed().await?)?;
     let command = Cli::command();
@@ -104,8 +125,8 @@ async fn what_it_renders_is_accepted_and_passes_the_strictest_pod_security() -> 
     let sets: [&[&str]; 3] = [&[], &["--set", &scope], &["--values", EVERYTHING, "--set", &scope]];
     for flags in sets {
         let mut objects = helm.render(&home, flags).await?;
-        // That kind is not in this cluster.
-        objects.retain(|object| object["kind"] != "PodMonitor");
+        // Those kinds are not in this cluster.
+        objects.retain(|object| object["apiVersion"] != "monitoring.coreos.com/v1");
         ensure!(objects.len() > 10, "{flags:?} renders {} objects", objects.len());
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
         let apply = ["apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-f", "-"];
@@ -148,7 +169,10 @@ async fn metrics_are_asked_of_the_port_that_the_pods_have() -> Result<()> {
     assert_eq!(of("NetworkPolicy", "tokens")?["spec"]["egress"][2]["ports"][0]["port"], 8080, "of api.url");
     assert_eq!(of("Service", "tokens-metrics")?["spec"]["ports"]["http-metrics"]["targetPort"], "http");
     let monitor = of("PodMonitor", "tokens")?;
-    assert_eq!(monitor["spec"]["podMetricsEndpoints"], json!([{ "port": "http", "path": "/metrics", "interval": "1m" }]));
+    assert_eq!(
+        monitor["spec"]["podMetricsEndpoints"],
+        json!([{ "port": "http", "path": "/metrics", "interval": "1m", "honorLabels": true }])
+    );
     for (name, value) in monitor["spec"]["selector"]["matchLabels"].as_object().context("no selector")? {
         assert_eq!(&pod["metadata"]["labels"][name], value);
     }

@@ -28,6 +28,12 @@ async fn a_lost_answer_is_told_once_and_tried_again() -> Result<()> {
     let metrics = operator.get("/metrics").await?;
     ensure!(metrics.lines().any(|line| line == "revoiceit_suspected_lost 1"), "the metrics do not say so");
     world.nothing_is_forgotten().await?;
+
+    // It is counted for good when there is no status any more that could say it.
+    operator.shows("revoiceit_tokens_unaccounted_total 0").await?;
+    world.kubectl(&["delete", "rvc", "speech", "--timeout=60s"]).await?;
+    operator.shows("revoiceit_suspected_lost 0").await?;
+    operator.shows("revoiceit_tokens_unaccounted_total 1").await?;
     world.no_secret_is_told(&[&operator]).await
 }
 

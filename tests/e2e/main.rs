@@ -23,6 +23,7 @@ mod ledgers;
 mod life;
 mod lines;
 mod manifests;
+mod monitoring;
 mod names;
 mod neighbours;
 mod network;

@@ -2,7 +2,9 @@
 
 mod chart;
 mod cli;
+mod metrics;
 mod resource;
+mod runbook;
 mod table;
 
 use std::{fs, path::Path};
@@ -52,6 +54,18 @@ fn the_reference_of_the_command_line_is_that_of_the_flags() {
 #[test]
 fn the_reference_of_the_resource_is_that_of_the_types() {
     is_current("docs/reference/resource.md", &resource::reference());
+}
+
+#[test]
+fn the_reference_of_the_metrics_is_that_of_what_is_exposed() {
+    is_current("docs/reference/metrics.md", &metrics::reference());
+}
+
+#[test]
+fn the_chart_has_the_alerts_and_the_dashboard_of_deploy_monitoring() {
+    for file in ["alerts.yaml", "dashboard.json"] {
+        is_current(&format!("deploy/helm/files/{file}"), &read(&format!("deploy/monitoring/{file}")));
+    }
 }
 
 #[test]
