@@ -30,6 +30,10 @@ cluster: ## Builds Kubernetes for the tests: once, about eight minutes on two co
 helm: ## Builds Helm for the tests: once, some minutes
 	@tests/tools/build.sh helm >/dev/null
 
+.PHONY: promtool
+promtool: ## Builds Prometheus' promtool for the tests: once, up to ten minutes
+	@tests/tools/build.sh promtool >/dev/null
+
 .PHONY: image
 image: ## Builds the operator's image without Docker, and its list of dependencies: some minutes
 	@archive=$$(deploy/image/build.sh) && deploy/image/sbom.py >"$${archive%/*}/sbom.cdx.json" && ls -l "$${archive%/*}"/*
@@ -44,11 +48,6 @@ release-check: ## Builds the image's program twice, in two places, and compares:
 test: deps cluster helm promtool build ## Runs all tests, those against a real Kubernetes too; those with real pods need root
 	@if [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then deploy/image/build.sh >/dev/null & fi; \
 		cargo test --locked --workspace --no-run; wait
-.PHONY: promtool
-promtool: ## Builds Prometheus' promtool for the tests: once, up to ten minutes
-	@tests/tools/build.sh promtool >/dev/null
-
-.PHONY: test
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: fuzz
