@@ -223,7 +223,7 @@ mod at_night {
     fn what_a_backup_brings() {
         const EDITS: [Edit; 4] = [Edit::RestoreLedger, Edit::RestoreTarget, Edit::Credentials, Edit::Delete];
         let scenario = Scenario { limit: 30_000_000, ..Scenario::new(Start::Backup) };
-        scenario.time(1).edits(3, &EDITS).holds("backup, three edits", 5_000_000);
+        scenario.time(1).edits(3, &EDITS).holds("backup, three edits", 7_876_000);
     }
 
     #[test]
