@@ -33,6 +33,8 @@ pub(crate) trait Kind {
     async fn is_done(&self, stage: &Stage, name: &str) -> Result<()>;
     /// Issues and refreshes in the life of such a resource when nobody is killed.
     const CALLS: (usize, usize);
+    /// The methods whose requests are counted.
+    const COUNTED: fn(&str) -> bool = |_| true;
 }
 
 /// Kills an operator at each request of a pass of this kind, each time with another resource. Returns what the pass writes and calls, in order.
@@ -125,7 +127,9 @@ impl Stage {
         let point = async || {
             kind.prepare(self, &name).await?;
             let fault = if side == Side::Before { Fault::detain() } else { Fault::hold_reply() };
-            let stop = self.proxy.inject(fault.which(self.requests_about(&name).await?).after(number).times(1));
+            let is_about_it = self.requests_about(&name).await?;
+            let which = move |method: &str, path: &str, body: &[u8]| K::COUNTED(method) && is_about_it(method, path, body);
+            let stop = self.proxy.inject(fault.which(which).after(number).times(1));
             kind.cause(self, &name).await?;
             if !self.stops(kind, &name, stop).await? {
                 self.proxy.lift(stop);

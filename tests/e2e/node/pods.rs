@@ -20,7 +20,6 @@ async fn tokens(world: &World) -> Result<(String, Option<String>, (usize, usize,
 }
 
 #[tokio::test]
-#[ignore = "failed on a clean clone, for a reason that is not known yet: run it by hand"]
 async fn a_rolling_update_replaces_all_pods_and_leaves_tokens_as_they_are() -> Result<()> {
     let Some(site) = Site::new(|_| {}, &[]).await? else { return Ok(()) };
     let (before, leader) = (tokens(&site.world).await?, site.leader().await?);
@@ -44,7 +43,6 @@ async fn a_rolling_update_replaces_all_pods_and_leaves_tokens_as_they_are() -> R
 }
 
 #[tokio::test]
-#[ignore = "failed on a clean clone, for a reason that is not known yet: run it by hand"]
 async fn a_container_that_is_killed_is_started_again_while_another_pod_leads() -> Result<()> {
     let Some(site) = Site::new(|_| {}, &["leaderElection.leaseDuration=5s"]).await? else { return Ok(()) };
     let (before, leader) = (tokens(&site.world).await?, site.leader().await?);
@@ -76,7 +74,6 @@ async fn is_restarted(site: &Site, pod: &str, reason: &str) -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "failed on a clean clone, for a reason that is not known yet: run it by hand"]
 async fn an_operator_that_is_killed_for_its_memory_is_started_again_while_another_pod_leads() -> Result<()> {
     let Some(site) = Site::new(|_| {}, &["leaderElection.leaseDuration=5s"]).await? else { return Ok(()) };
     let (before, leader) = (tokens(&site.world).await?, site.leader().await?);
@@ -88,7 +85,6 @@ async fn an_operator_that_is_killed_for_its_memory_is_started_again_while_anothe
 }
 
 #[tokio::test]
-#[ignore = "failed on a clean clone, for a reason that is not known yet: run it by hand"]
 async fn a_pod_that_is_deleted_gives_its_lease_back_and_saves_what_a_call_in_flight_brings() -> Result<()> {
     const SLOW: Duration = Duration::from_secs(6);
     let Some(site) = Site::new(|_| {}, &["api.timeout=20s"]).await? else { return Ok(()) };
