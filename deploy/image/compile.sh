@@ -16,8 +16,9 @@ for name in $(compgen -e | grep -E '^CARGO_(PKG|MANIFEST|BIN|CRATE|PRIMARY)_' ||
 done
 
 target=$(rustc --print host-tuple)
-# With a target named, +crt-static is for the program alone and not for the macros that the compiler loads.
-flags=(-C target-feature=+crt-static "--remap-path-prefix=$PWD=/src" "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo")
+# With a target named, +crt-static is for the program alone and not for the macros that the compiler loads. The folder of these sources is in
+# no flag, since it is in no path that the compiler is given: another checkout would build all libraries anew.
+flags=(-C target-feature=+crt-static "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo")
 env -u RUSTFLAGS -u RUSTC_WRAPPER CARGO_ENCODED_RUSTFLAGS="$(IFS=$'\x1f'; printf '%s' "${flags[*]}")" \
     cargo build --locked --release --target "$target" --package revoiceit-operator --bin revoiceit-operator
 
