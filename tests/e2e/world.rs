@@ -18,6 +18,7 @@ use revoiceit_harness::{
     cluster::{AuditEvent, AuditMark, Cluster},
     node::Node,
     scratch::Scratch,
+    servers,
     wait::{GENEROUS, eventually},
 };
 use revoiceit_operator::api::{RevoiceitCredential, names};
@@ -89,7 +90,7 @@ impl World {
         let tenants: Vec<String> = std::iter::once(tenant.clone()).chain(others).collect();
         let mut switches = Switches::default();
         switch(&mut switches);
-        let sandbox = Sandbox::start(config.switches(switches)).await?;
+        let sandbox = servers::beside(Sandbox::start(config.switches(switches))).await?;
         let scratch = Arc::new(Scratch::new("world")?);
         let world =
             Self { cluster, client: cluster.client().await?, tenant, tenants, system, sandbox, scratch, started: AtomicU32::new(0) };

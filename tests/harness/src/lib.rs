@@ -26,6 +26,7 @@ pub mod process;
 pub mod proxy;
 pub mod scratch;
 mod scripts;
+pub mod servers;
 pub mod tools;
 pub mod wait;
 

@@ -37,7 +37,7 @@ use tokio::{
 
 pub use self::fault::Fault;
 use self::fault::{Injected, Kind};
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, servers};
 
 /// A fault that was injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Proxy {
         crate::install_crypto_provider();
         let certificate = reqwest::Certificate::from_pem(&cluster.certificate()?).context("the API server's certificate")?;
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([certificate]).redirect(reqwest::redirect::Policy::none());
-        Self::to(cluster.server(), client.build().context("making the proxy's client")?).await
+        servers::beside(Self::to(cluster.server(), client.build().context("making the proxy's client")?)).await
     }
 
     async fn to(upstream: String, client: reqwest::Client) -> Result<Self> {
