@@ -5,9 +5,21 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use revoiceit_operator::controller::Limits;
+
 use crate::history::{Kind, Report, run};
 
-const QUIET: Kind = Kind { resources: 20, hours: 24, edits: true, faults: false, storms: 0, last: (1, 8), rotates: false, both_lead: true };
+pub(crate) const QUIET: Kind = Kind {
+    resources: 20,
+    hours: 24,
+    edits: true,
+    faults: false,
+    storms: 0,
+    last: (1, 8),
+    rotates: false,
+    both_lead: true,
+    limits: Limits { qps: 50, burst: 100, in_flight: 16 },
+};
 /// Something is wrong most of the time, and for less than eight minutes at a time.
 const STORMY: Kind = Kind { faults: true, storms: 48, ..QUIET };
 

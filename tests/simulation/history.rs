@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use revoiceit_operator::controller::Limits;
 use tokio::time::sleep;
 
 use crate::{clock, objects::Key, replica::Replica, revoiceit::Revoiceit, server::Server};
@@ -26,6 +27,8 @@ pub(crate) struct Kind {
     pub(crate) rotates: bool,
     /// Both replicas take themselves for the leader, always.
     pub(crate) both_lead: bool,
+    /// Of each replica's gate.
+    pub(crate) limits: Limits,
 }
 
 /// What came of it.
@@ -81,13 +84,22 @@ pub(crate) struct History {
 
 /// Runs a history from its first to its last day, and holds it against what must be.
 pub(crate) fn run(kind: Kind, seed: u64) -> Report {
+    simulated(kind, seed, History::run)
+}
+
+/// Runs this with a new history, in simulated time.
+pub(crate) fn simulated<T: Send + 'static, F: Future<Output = T>>(
+    kind: Kind,
+    seed: u64,
+    run: impl FnOnce(History) -> F + Send + 'static,
+) -> T {
     // What one history leaves in its thread is none of the next one's business.
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
         fastrand::seed(seed);
         runtime.block_on(async {
             clock::begin();
-            History::new(kind).run().await
+            run(History::new(kind)).await
         })
     });
     thread.join().unwrap_or_else(|_| panic!("seed {seed} of {kind:?} panicked"))
@@ -154,16 +166,16 @@ impl History {
         Report { issues, suspects, writes: witness.writes, digest: witness.digest, violations, ..self.report }
     }
 
-    fn start_replicas(&mut self) {
+    pub(crate) fn start_replicas(&mut self) {
         let now = clock::truth();
         for (number, replica) in self.replicas.iter_mut().enumerate() {
             if replica.as_ref().is_none_or(Replica::is_over) && now >= self.down_until[number] {
-                *replica = Some(Replica::start(&self.server, &self.revoiceit, number, !self.kind.both_lead));
+                *replica = Some(Replica::start(&self.server, &self.revoiceit, number, &self.kind));
             }
         }
     }
 
-    async fn settle(&mut self, minutes: u32) {
+    pub(crate) async fn settle(&mut self, minutes: u32) {
         for _ in 0..minutes {
             sleep(MINUTE).await;
             self.start_replicas();

@@ -12,7 +12,7 @@
 //! * what there is: [`objects`] and [`server`] (the API server), [`revoiceit`], [`replica`] (the operator), [`link`] (what is between them), [`clock`]
 //! * what happens: [`history`], [`storms`] and [`users`]
 //! * what must hold: [`witness`] (of each change), [`looks`] (what pods see, and the end)
-//! * which are run: [`histories`]
+//! * which are run: [`histories`], and a long [`outage`]
 
 #![cfg(test)]
 
@@ -22,6 +22,7 @@ mod history;
 mod link;
 mod looks;
 mod objects;
+mod outage;
 mod replica;
 mod revoiceit;
 mod server;

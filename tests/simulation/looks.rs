@@ -1,5 +1,7 @@
 //! What pods see, and what must be in the end.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use revoiceit_operator::api::names;
 use serde_json::Value;
@@ -7,7 +9,7 @@ use serde_json::Value;
 use crate::{
     clock,
     history::{History, NAMESPACE, key},
-    objects::Key,
+    objects::{Key, Stored},
     revoiceit,
     witness::{client_of, record, value},
 };
@@ -67,7 +69,7 @@ impl History {
             } else if resource["status"]["conditions"][0]["reason"] != "TokenReady" {
                 complaints.push(format!("{} is not ready: {}", wanted.name, resource["status"]["conditions"]));
             }
-            let ours = |object: &&Value| object["metadata"]["annotations"][names::RESOURCE_ANNOTATION] == wanted.name.as_str();
+            let ours = |object: &&Arc<Stored>| object["metadata"]["annotations"][names::RESOURCE_ANNOTATION] == wanted.name.as_str();
             let targets = inner.objects.list("secrets", Some(NAMESPACE)).filter(ours).count();
             if targets != 1 {
                 complaints.push(format!("{} has {targets} targets", wanted.name));
@@ -82,7 +84,7 @@ impl History {
         {
             let inner = self.server.lock();
             let revoiceit = self.revoiceit.lock();
-            let ledgers = inner.objects.list("secrets", Some(crate::replica::SYSTEM)).filter_map(record);
+            let ledgers = inner.objects.list("secrets", Some(crate::replica::SYSTEM)).filter_map(|ledger| record(ledger));
             let known: Vec<String> = ledgers.flat_map(|record| refresh_tokens(&record)).collect();
             for wanted in &self.wanted {
                 let client = client_of(&wanted.name);

@@ -1,6 +1,8 @@
 //! What the API server keeps, and its rules: versions, preconditions, finalizers, garbage collection. JSON in, JSON out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+
+use bytes::Bytes;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -18,19 +20,26 @@ pub(crate) enum Refused {
     Unavailable,
 }
 
+/// An object, with its text: it is read ten times as often as it is written.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    object: Value,
+    pub(crate) text: Bytes,
+}
+
 /// What a watch tells.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) version: u64,
     pub(crate) word: &'static str,
     pub(crate) key: Key,
-    pub(crate) object: Value,
+    pub(crate) object: Arc<Stored>,
 }
 
 /// All objects, and every change to them.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
-    pub(crate) of: BTreeMap<Key, Value>,
+    pub(crate) of: BTreeMap<Key, Arc<Stored>>,
     pub(crate) version: u64,
     pub(crate) changes: Vec<Change>,
     uids: u64,
@@ -39,22 +48,37 @@ pub(crate) struct Objects {
 /// Resources, and no other kind here, have a generation and a status.
 const RESOURCES: &str = "revoiceitcredentials";
 
+impl Stored {
+    pub(crate) fn new(object: Value) -> Arc<Self> {
+        let text = Bytes::from(object.to_string());
+        Arc::new(Self { object, text })
+    }
+}
+
+impl Deref for Stored {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.object
+    }
+}
+
 impl Objects {
-    pub(crate) fn get(&self, key: &Key) -> Result<&Value, Refused> {
+    pub(crate) fn get(&self, key: &Key) -> Result<&Arc<Stored>, Refused> {
         self.of.get(key).ok_or(Refused::NotFound)
     }
 
-    pub(crate) fn list<'a>(&'a self, kind: &'a str, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Value> {
+    pub(crate) fn list<'a>(&'a self, kind: &'a str, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Arc<Stored>> {
         let is_listed = move |key: &Key| key.0 == kind && namespace.is_none_or(|namespace| key.1 == namespace);
         self.of.iter().filter(move |(key, _)| is_listed(key)).map(|(_, object)| object)
     }
 
-    pub(crate) fn create(&mut self, key: &Key, mut object: Value, dry: bool, now: Timestamp) -> Result<Value, Refused> {
+    pub(crate) fn create(&mut self, key: &Key, mut object: Value, dry: bool, now: Timestamp) -> Result<Arc<Stored>, Refused> {
         if self.of.contains_key(key) {
             return Err(Refused::AlreadyExists);
         }
         if dry {
-            return Ok(object);
+            return Ok(Stored::new(object));
         }
         self.uids += 1;
         let meta = object["metadata"].as_object_mut().ok_or(Refused::Invalid("metadata"))?;
@@ -69,7 +93,7 @@ impl Objects {
         Ok(self.put(key, object, "ADDED"))
     }
 
-    pub(crate) fn replace(&mut self, key: &Key, object: Value, dry: bool) -> Result<Value, Refused> {
+    pub(crate) fn replace(&mut self, key: &Key, object: Value, dry: bool) -> Result<Arc<Stored>, Refused> {
         let before = self.get(key)?;
         check(before, &object["metadata"])?;
         let mut object = object;
@@ -79,14 +103,14 @@ impl Objects {
         if before["immutable"] == true && (before["data"] != object["data"] || object["immutable"] != true) {
             return Err(Refused::Invalid("data"));
         }
-        if dry { Ok(object) } else { Ok(self.write(key, object)) }
+        Ok(if dry { Stored::new(object) } else { self.write(key, object) })
     }
 
     /// A merge patch, of the status alone or of all but the status.
-    pub(crate) fn patch(&mut self, key: &Key, patch: &Value, is_status: bool) -> Result<Value, Refused> {
+    pub(crate) fn patch(&mut self, key: &Key, patch: &Value, is_status: bool) -> Result<Arc<Stored>, Refused> {
         let before = self.get(key)?;
         check(before, &patch["metadata"])?;
-        let mut object = before.clone();
+        let mut object = before.object.clone();
         if is_status {
             merge(&mut object["status"], &patch["status"]);
         } else {
@@ -107,14 +131,14 @@ impl Objects {
         Ok(self.write(key, object))
     }
 
-    pub(crate) fn delete(&mut self, key: &Key, preconditions: &Value, now: Timestamp) -> Result<Value, Refused> {
+    pub(crate) fn delete(&mut self, key: &Key, preconditions: &Value, now: Timestamp) -> Result<Arc<Stored>, Refused> {
         let before = self.get(key)?.clone();
         check(&before, preconditions)?;
         if finalizers(&before).is_empty() {
             return Ok(self.remove(key));
         }
         if before["metadata"]["deletionTimestamp"].is_null() {
-            let mut object = before;
+            let mut object = before.object.clone();
             object["metadata"]["deletionTimestamp"] = json!(seconds(now));
             object["metadata"]["generation"] = json!(object["metadata"]["generation"].as_u64().unwrap_or(0) + 1);
             return Ok(self.put(key, object, "MODIFIED"));
@@ -125,7 +149,7 @@ impl Objects {
     /// Deletes the Secrets whose owners are all gone.
     pub(crate) fn collect(&mut self) {
         let is_there = |owner: &Value| self.list(RESOURCES, None).any(|resource| resource["metadata"]["uid"] == owner["uid"]);
-        let is_garbage = |object: &Value| {
+        let is_garbage = |object: &Stored| {
             let owners = object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
             !owners.is_empty() && !owners.iter().any(is_there)
         };
@@ -136,9 +160,11 @@ impl Objects {
     }
 
     /// A write that changes nothing is none, and one that takes the last finalizer of what is being deleted deletes it.
-    fn write(&mut self, key: &Key, object: Value) -> Value {
-        if self.of.get(key) == Some(&object) {
-            return object;
+    fn write(&mut self, key: &Key, object: Value) -> Arc<Stored> {
+        if let Some(before) = self.of.get(key)
+            && before.object == object
+        {
+            return before.clone();
         }
         if !object["metadata"]["deletionTimestamp"].is_null() && finalizers(&object).is_empty() {
             self.put(key, object, "MODIFIED");
@@ -147,19 +173,22 @@ impl Objects {
         self.put(key, object, "MODIFIED")
     }
 
-    fn put(&mut self, key: &Key, mut object: Value, word: &'static str) -> Value {
-        self.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+    fn put(&mut self, key: &Key, object: Value, word: &'static str) -> Arc<Stored> {
+        let object = self.changed(key, object, word);
         self.of.insert(key.clone(), object.clone());
-        self.changes.push(Change { version: self.version, word, key: key.clone(), object: object.clone() });
         object
     }
 
-    fn remove(&mut self, key: &Key) -> Value {
-        let mut object = self.of.remove(key).unwrap_or_default();
+    fn remove(&mut self, key: &Key) -> Arc<Stored> {
+        let object = self.of.remove(key).map(|before| before.object.clone()).unwrap_or_default();
+        self.changed(key, object, "DELETED")
+    }
+
+    fn changed(&mut self, key: &Key, mut object: Value, word: &'static str) -> Arc<Stored> {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.changes.push(Change { version: self.version, word: "DELETED", key: key.clone(), object: object.clone() });
+        let object = Stored::new(object);
+        self.changes.push(Change { version: self.version, word, key: key.clone(), object: object.clone() });
         object
     }
 }

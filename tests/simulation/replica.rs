@@ -6,7 +6,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use revoiceit_operator::{
     api::names,
-    controller::{self, Absences, Context, Events, Facts, Gate, Limits, Repairs, Scope, Synced, Taken, Watched},
+    controller::{self, Absences, Context, Events, Facts, Gate, Repairs, Scope, Synced, Taken, Watched},
     planner::{Place, Policy},
     runtime::{
         admin::{Liveness, Readiness},
@@ -19,7 +19,7 @@ use revoiceit_operator::{
 use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use crate::{clock, link, revoiceit::Revoiceit, server::Server};
+use crate::{clock, history::Kind, link, revoiceit::Revoiceit, server::Server};
 
 /// Where the ledgers are.
 pub(crate) const SYSTEM: &str = "revoiceit-system";
@@ -33,7 +33,7 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// Starts. With no election it takes itself for the leader.
-    pub(crate) fn start(server: &Server, revoiceit: &Revoiceit, number: usize, elects: bool) -> Self {
+    pub(crate) fn start(server: &Server, revoiceit: &Revoiceit, number: usize, kind: &Kind) -> Self {
         let client = link::client(server, number);
         let (readiness, liveness) = (Readiness::default(), Liveness::default());
         let stop = CancellationToken::new();
@@ -59,7 +59,7 @@ impl Replica {
             controller::secrets(of_client, scope(true), of_watched, secrets).await;
         });
 
-        let leadership = if elects {
+        let leadership = if !kind.both_lead {
             let leases: Api<Tolerant<Lease>> = Api::namespaced(client.clone(), SYSTEM);
             let timing = Timing::for_lease(Duration::from_secs(15)).expect("valid");
             let identity = format!("replica-{number}-{}", fastrand::u32(..));
@@ -87,7 +87,7 @@ impl Replica {
             place: place.clone(),
             clock: clock::wall,
             policy: Arc::new(Policy::default()),
-            gate: Gate::new(Limits { qps: 50, burst: 100, in_flight: 16 }),
+            gate: Gate::new(kind.limits),
             watched,
             absences: Absences::default(),
             repairs: Repairs::default(),

@@ -28,6 +28,8 @@ pub(crate) struct Inner {
     pub(crate) secrets: HashMap<String, String>,
     pub(crate) refresh: Vec<Refresh>,
     pub(crate) access: Vec<Access>,
+    /// How often it was called.
+    pub(crate) calls: u64,
     /// Issues that were processed, by client.
     pub(crate) issues: HashMap<String, u32>,
     /// Calls that may have made a refresh token and brought none, by client.
@@ -81,7 +83,11 @@ impl Revoiceit {
     }
 
     async fn call(&self, call: Call) -> Result<Done, Failure> {
-        let weather = self.lock().weather;
+        let weather = {
+            let mut inner = self.lock();
+            inner.calls += 1;
+            inner.weather
+        };
         tokio::time::sleep(Duration::from_millis(fastrand::u64(5..300))).await;
         let chance = |percent: u8| weather == Weather::Foul && fastrand::u8(..100) < percent;
         if weather == Weather::Away || chance(10) {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     clock,
-    objects::{Change, Key, Objects, Refused},
+    objects::{Change, Key, Objects, Refused, Stored},
     witness::Witness,
 };
 
@@ -108,8 +108,8 @@ impl Server {
         let objects = &mut inner.objects;
         let done = match (&parts.method, name) {
             // Nobody looks at them here, and nothing is decided from them.
-            _ if kind == "events" => Ok(sent),
-            (&Method::GET, None) => Ok(list(objects, kind, namespace, &form)),
+            _ if kind == "events" => Ok(Stored::new(sent)),
+            (&Method::GET, None) => return whole(StatusCode::OK, list(objects, kind, namespace, &form)),
             (&Method::GET, Some(name)) => objects.get(&key(name)).cloned(),
             (&Method::POST, None) => objects.create(&key(sent["metadata"]["name"].as_str().unwrap_or_default()), sent, dry, now),
             (&Method::PUT, Some(name)) => objects.replace(&key(name), sent, dry),
@@ -119,7 +119,7 @@ impl Server {
         };
         self.tell(&mut inner, Some(replica));
         match done {
-            Ok(object) => whole(StatusCode::OK, &object),
+            Ok(object) => whole(StatusCode::OK, object.text.clone()),
             Err(refused) => refusal(refused, kind, name.unwrap_or_default()),
         }
     }
@@ -184,27 +184,30 @@ impl Form {
         })
     }
 
-    fn of(&self, object: &Value) -> Value {
+    /// The text of an object.
+    fn of(&self, object: &Stored) -> Bytes {
         if self.metadata_only {
-            json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"] })
+            let metadata = &object["metadata"];
+            format!(r#"{{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{metadata}}}"#).into()
         } else {
-            object.clone()
+            object.text.clone()
         }
     }
 
     fn event(&self, change: &Change) -> Bytes {
-        let event = json!({ "type": change.word, "object": self.of(&change.object) });
-        Bytes::from(format!("{event}\n"))
+        let before = format!(r#"{{"type":"{}","object":"#, change.word);
+        [before.as_bytes(), &self.of(&change.object), b"}\n"].concat().into()
     }
 }
 
-fn list(objects: &Objects, kind: &str, namespace: Option<&str>, form: &Form) -> Value {
-    let items: Vec<Value> = objects.list(kind, namespace).filter(|object| form.selects(object)).map(|object| form.of(object)).collect();
-    json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": objects.version.to_string() }, "items": items })
+fn list(objects: &Objects, kind: &str, namespace: Option<&str>, form: &Form) -> Bytes {
+    let items: Vec<Bytes> = objects.list(kind, namespace).filter(|object| form.selects(object)).map(|object| form.of(object)).collect();
+    let before = format!(r#"{{"apiVersion":"v1","kind":"List","metadata":{{"resourceVersion":"{}"}},"items":["#, objects.version);
+    [before.as_bytes(), &items.join(&b","[..]), b"]}"].concat().into()
 }
 
-fn whole(code: StatusCode, object: &Value) -> Response<Reply> {
-    let mut response = Response::new(Reply::Whole(Some(Bytes::from(object.to_string()))));
+fn whole(code: StatusCode, text: Bytes) -> Response<Reply> {
+    let mut response = Response::new(Reply::Whole(Some(text)));
     *response.status_mut() = code;
     response
 }
@@ -220,7 +223,7 @@ pub(crate) fn refusal(refused: Refused, kind: &str, name: &str) -> Response<Repl
     let causes: Vec<Value> = field.iter().map(|field| json!({ "field": field })).collect();
     let details = json!({ "name": name, "kind": kind, "causes": causes });
     let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "details": details });
-    whole(StatusCode::from_u16(code).expect("valid"), &status)
+    whole(StatusCode::from_u16(code).expect("valid"), status.to_string().into())
 }
 
 /// `%21%3D` and the like.

@@ -1,6 +1,6 @@
 //! Sees every change to every object, and says which must not have happened.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use revoiceit_operator::api::names;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     clock,
-    objects::{Change, Key},
+    objects::{Change, Key, Stored},
     replica::SYSTEM,
     revoiceit::{Revoiceit, number},
 };
@@ -25,7 +25,7 @@ pub(crate) struct Witness {
     pub(crate) writes: u64,
     /// Of all that happened, in order: two histories with the same one are the same.
     pub(crate) digest: u64,
-    last: HashMap<Key, Value>,
+    last: HashMap<Key, Arc<Stored>>,
     /// The number of the access token that was delivered last under a name.
     delivered: HashMap<Key, usize>,
 }
@@ -87,7 +87,7 @@ impl Witness {
 
     fn saw_ledger(&mut self, change: &Change) {
         let Some(now) = record(&change.object) else { return };
-        let before = self.last.get(&change.key).and_then(record).map_or(0, |record| lost(&record));
+        let before = self.last.get(&change.key).and_then(|before| record(before)).map_or(0, |record| lost(&record));
         let client = client_of(now["resource"]["name"].as_str().expect("a name"));
         *self.suspects.entry(client).or_default() += lost(&now).saturating_sub(before);
     }
