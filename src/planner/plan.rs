@@ -210,14 +210,16 @@ pub fn deadline(seen: &Observed, act: &Act, now: Timestamp) -> Timestamp {
             deleted_at.or_else(|| wanted_since(&v, act)).filter(|since| *since < now).unwrap_or(now)
         }
         Some(Lane::Revoke) => schedule::after(wanted_since(&v, act).unwrap_or(now), RETIRING),
-        Some(Lane::Issue | Lane::Refresh) => match v.live() {
-            Some(live) if live.expires_at > now => live.expires_at,
-            _ => {
-                let retry = v.record.and_then(|record| record.failed_issue.as_ref()).map(|failed| failed.not_before);
-                let created = seen.meta().and_then(|meta| meta.creation_timestamp.as_ref()).map(|created| created.0);
-                schedule::after(retry.or(created).unwrap_or(now), FIRST_TOKEN)
+        Some(Lane::Issue | Lane::Refresh) => {
+            let failed = v.record.and_then(|record| record.failed_issue.as_ref());
+            match v.live() {
+                Some(live) if live.expires_at > now || failed.is_none() => live.expires_at,
+                _ => {
+                    let created = seen.meta().and_then(|meta| meta.creation_timestamp.as_ref()).map(|created| created.0);
+                    schedule::after(failed.map(|failed| failed.not_before).or(created).unwrap_or(now), FIRST_TOKEN)
+                }
             }
-        },
+        }
         None => now,
     }
 }

@@ -189,7 +189,9 @@ fn a_call_is_due_at_the_gate_when_it_matters() {
     assert_eq!(deadline(&failed, &issue, now), at("10:47"), "the retry and five minutes");
     assert_eq!(deadline(&settled(), &Act::Refresh { revision: 1 }, now), at("11:00"), "when the token ends");
     assert_eq!(deadline(&settled(), &issue, now), at("11:00"), "a successor too");
-    assert_eq!(deadline(&settled(), &issue, at("11:30")), at("10:05"), "after that it is as late as a first one");
+    assert_eq!(deadline(&settled(), &issue, at("11:30")), at("11:00"), "after that whoever has waited longest comes first");
+    let failing = settled().with(record().live(1, "10:00").failed_issue(FailureClass::NotSent, "11:20", "11:25"));
+    assert_eq!(deadline(&failing, &issue, at("11:30")), at("11:30"), "who fails and fails does not come before everybody else");
     let superseded = settled().with(record().live(2, "10:30").retiring(1, "10:40"));
     assert_eq!(deadline(&superseded, &revoke, now), at("11:40"), "a superseded one has an hour from when it was due");
     let leaving = seen(credential().claimed().deleting("10:40").leaving()).with(record().live(1, "10:00"));
