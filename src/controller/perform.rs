@@ -42,12 +42,12 @@ pub(super) async fn perform<A: Auth>(cx: &Context<A>, act: &Act, seen: &Observed
             pause_on_request(cx, outcome.as_ref().err());
             Ok(Came::Answered { sent_at, answer: Answer::Issue(outcome) })
         }
-        Act::Refresh { revision } => {
+        Act::Refresh { .. } => {
             let Some(live) = seen.record().and_then(|record| record.live.as_ref()) else { return Ok(Came::Changed) };
             let sent_at = cx.now();
             let outcome = cx.auth.refresh(&live.refresh).await;
             pause_on_request(cx, outcome.as_ref().err());
-            Ok(Came::Answered { sent_at, answer: Answer::Refresh(*revision, outcome) })
+            Ok(Came::Answered { sent_at, answer: Answer::Refresh(live.id(), outcome) })
         }
         Act::Revoke(which) => {
             let Some(token) = token(seen, *which) else { return Ok(Came::Changed) };

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     notice::Notice,
     observed::{Denied, Ledger, Quarrel, Refused, Resource, Source, Target},
-    record::{Intent, IntentCall},
+    record::{Intent, IntentCall, LineId},
     status::Status,
     words::Name,
 };
@@ -204,8 +204,8 @@ pub struct Look {
 pub enum Answer {
     /// Of an issue.
     Issue(Result<Issued, Failure>),
-    /// Of a refresh of this revision.
-    Refresh(u64, Result<Refreshed, Failure>),
+    /// Of a refresh of this line.
+    Refresh(LineId, Result<Refreshed, Failure>),
     /// Of a revocation.
     Revoke(Which, Result<Revoked, Failure>),
 }

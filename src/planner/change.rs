@@ -7,7 +7,7 @@ use super::{
     hand::{Called, Hand},
     observed::{Claim, Observed, Resource, Source},
     policy::Policy,
-    record::{Failed, IntentCall, Live, Record, Retiring, TargetId},
+    record::{Failed, IntentCall, LineId, Live, Record, Retiring, TargetId},
     schedule,
     words::{Digest, FailureClass, Name, Stamp, Version},
 };
@@ -122,7 +122,7 @@ impl Record {
             }
             Hand::Refreshed { of, refreshed, sent_at } => {
                 self.drop_intent(me, policy, false);
-                self.fold_refreshed(*of, refreshed, *sent_at, policy, now);
+                self.fold_refreshed(of, refreshed, *sent_at, policy, now);
             }
             Hand::Failed { call, failure, sent_at } => self.fold_failed(call, failure, *sent_at, me, policy, now),
             Hand::Ended { token, disputed } => {
@@ -166,10 +166,11 @@ impl Record {
         });
     }
 
-    fn fold_refreshed(&mut self, of: u64, refreshed: &Refreshed, sent_at: Timestamp, policy: &Policy, now: Timestamp) {
+    fn fold_refreshed(&mut self, of: &LineId, refreshed: &Refreshed, sent_at: Timestamp, policy: &Policy, now: Timestamp) {
         self.rotates |= refreshed.rotated.is_some();
-        // An access token of any other revision was saved after the one that was refreshed, so it is the newer one.
-        let Some(mut live) = self.live.take_if(|live| live.revision == of) else {
+        // An access token of any other revision was saved after the one that was refreshed, so it is the newer one. One of another line with
+        // this revision came back with a backup, and has a refresh of its own.
+        let Some(mut live) = self.live.take_if(|live| live.is(of)) else {
             if let Some(token) = &refreshed.rotated {
                 let revision = self.take_revision();
                 self.retire(revision, token.clone(), now, Some(sent_at));
@@ -225,7 +226,7 @@ impl Record {
         match call {
             Called::Issue(source) => self.failed_issue = failed(source.clone()),
             Called::Refresh(of) => {
-                if let Some(live) = self.live.as_ref().filter(|live| live.revision == *of) {
+                if let Some(live) = self.live.as_ref().filter(|live| live.is(of)) {
                     self.failed_refresh = failed(live.source.clone());
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    record::Record,
+    record::{LineId, Record},
     schedule,
     words::{Digest, Stamp, Version},
 };
@@ -31,8 +31,8 @@ pub enum Hand {
     },
     /// A new access token of a line.
     Refreshed {
-        /// The revision that was refreshed.
-        of: u64,
+        /// The line that was refreshed.
+        of: LineId,
         /// The tokens.
         refreshed: Refreshed,
         /// The time before the request was sent.
@@ -68,12 +68,12 @@ pub enum Hand {
 }
 
 /// The call that [`Hand::Failed`] is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Called {
     /// `POST /auth/token` with the pair of this digest.
     Issue(Digest),
-    /// `POST /auth/refresh` of this revision.
-    Refresh(u64),
+    /// `POST /auth/refresh` of this line.
+    Refresh(LineId),
 }
 
 impl Hand {
@@ -102,15 +102,15 @@ impl Hand {
         if self.refresh_token().is_some_and(|token| !record.holds(token)) {
             return false;
         }
-        let revision_is_live = |revision: u64| record.live.as_ref().is_some_and(|live| live.revision == revision);
+        let is_live = |line: &LineId| record.live.as_ref().is_some_and(|live| live.is(line));
         match self {
-            Self::Refreshed { of, refreshed, .. } => refreshed.rotated.is_some() || !revision_is_live(*of),
+            Self::Refreshed { of, refreshed, .. } => refreshed.rotated.is_some() || !is_live(of),
             // An intent of mine that is gone and was not folded was taken for lost by another: what it was about is over.
             Self::Failed { call: Called::Issue(_), sent_at, .. } => {
                 record.failed_issue.as_ref().is_none_or(|failed| schedule::is_told_by(*sent_at, failed))
             }
             Self::Failed { call: Called::Refresh(of), sent_at, .. } => {
-                !revision_is_live(*of) || record.failed_refresh.as_ref().is_some_and(|failed| schedule::is_told_by(*sent_at, failed))
+                !is_live(of) || record.failed_refresh.as_ref().is_some_and(|failed| schedule::is_told_by(*sent_at, failed))
             }
             Self::Ended { token, .. } => !record.holds(token),
             Self::NotEnded { token, tries, .. } => {

@@ -34,7 +34,7 @@ pub use self::{
     },
     plan::{deadline, next_wake, overdue, plan, reads_credentials},
     policy::Policy,
-    record::{FORMAT, Failed, Intent, IntentCall, Live, Record, ResourceId, Retiring, Suspects, TargetId, Unusable},
+    record::{FORMAT, Failed, Intent, IntentCall, LineId, Live, Record, ResourceId, Retiring, Suspects, TargetId, Unusable},
     remains::{Remains, remains},
     render::{Desired, MAX_RENDERED, desired, dry},
     schedule::{after, before, left, line, spread},

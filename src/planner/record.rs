@@ -96,6 +96,27 @@ pub struct Live {
     pub source_version: Option<Version>,
 }
 
+/// The line in use at a moment. After a ledger was restored another line may have its revision, so that the token is part of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LineId {
+    /// The revision of its access token.
+    pub revision: u64,
+    /// Its refresh token.
+    pub refresh: RefreshToken,
+}
+
+impl Live {
+    /// What tells it from every other line, and from itself before and after a refresh.
+    pub fn id(&self) -> LineId {
+        LineId { revision: self.revision, refresh: self.refresh.clone() }
+    }
+
+    /// Whether it is still what it was then.
+    pub fn is(&self, line: &LineId) -> bool {
+        self.revision == line.revision && self.refresh == line.refresh
+    }
+}
+
 /// A refresh token on its way out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

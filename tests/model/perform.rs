@@ -5,7 +5,7 @@ use revoiceit_operator::planner::Refused;
 use crate::{
     commit::Committed,
     pass::refusable,
-    sight::{Act, Came, Change, Failure, Hand, Pass, Phase, Plan, ResourceSight, TargetSight},
+    sight::{Act, Came, Change, Failure, Hand, Line, Pass, Phase, Plan, ResourceSight, TargetSight},
     state::{Model, Rotation, State, as_kept, as_seen_by},
     world::{AccessToken, BAD_PAIR, Credentials, Late, RefreshToken, Stamp, Target, Write},
 };
@@ -76,7 +76,7 @@ impl Model {
             Act::Issue { until } if until < 0 => Came::Issued(Err(Failure::NotSent)),
             Act::Issue { .. } => Came::Issued(self.issue(state, replica, &pass, outcome)),
             Act::Refresh { revision, token } => {
-                Came::Refreshed { of: revision, answer: self.refresh(state, replica, &pass, token, outcome) }
+                Came::Refreshed { of: Line { revision, token }, answer: self.refresh(state, replica, &pass, token, outcome) }
             }
             Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, replica, &pass, token, outcome) },
             write => return self.write(state, replica, &pass, write, outcome),

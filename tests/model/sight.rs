@@ -123,7 +123,7 @@ pub(crate) enum Owner {
 pub(crate) enum Hand {
     Nothing,
     Granted { access: u8, refresh: u8, sent_at: Time, pair: Credentials, request: u8 },
-    Refreshed { of: u8, access: u8, rotated: Option<u8>, sent_at: Time },
+    Refreshed { of: Line, access: u8, rotated: Option<u8>, sent_at: Time },
     Failed { call: Called, failure: Failure, sent_at: Time },
     Ended { token: u8, disputed: bool },
     NotEnded { token: u8, tries: u8 },
@@ -133,8 +133,15 @@ pub(crate) enum Hand {
 pub(crate) enum Called {
     /// With this pair.
     Issue(u8),
-    /// Of this revision.
-    Refresh(u8),
+    /// Of this line.
+    Refresh(Line),
+}
+
+/// The line in use at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Line {
+    pub(crate) revision: u8,
+    pub(crate) token: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -236,7 +243,7 @@ pub(crate) enum Came {
     Denied(Refused),
     Issued(Result<(u8, u8), Failure>),
     Refreshed {
-        of: u8,
+        of: Line,
         answer: Result<(u8, Option<u8>), Failure>,
     },
     /// Whether Revoiceit knew the token.

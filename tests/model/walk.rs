@@ -1,7 +1,7 @@
 //! Visits all numbers of one kind in a state: times, tokens, revisions, ranks.
 
 use crate::{
-    sight::{Called, Failure, Hand, Pass, Phase, ResourceSight, Seen, Sighted, TargetSight, is_token},
+    sight::{Called, Failure, Hand, Line, Pass, Phase, ResourceSight, Seen, Sighted, TargetSight, is_token},
     state::State,
     wake::NEVER,
     world::{Failed, IntentCall, Listed, Record, Target, Time, Write},
@@ -133,14 +133,14 @@ fn hand(hand: &mut Hand, uid: usize, v: &mut impl Visitor) {
             v.time(sent_at, EXPIRED);
         }
         Hand::Refreshed { of, access, rotated, sent_at } => {
-            v.revision(uid, of);
+            line(of, uid, v);
             v.access_token(access);
             rotated.iter_mut().for_each(|token| v.refresh_token(token));
             v.time(sent_at, EXPIRED);
         }
         Hand::Failed { call, failure, sent_at } => {
-            if let Called::Refresh(revision) = call {
-                v.revision(uid, revision);
+            if let Called::Refresh(of) = call {
+                line(of, uid, v);
             }
             if let Failure::Malformed { refresh: Some(token) } = failure {
                 v.refresh_token(token);
@@ -149,6 +149,11 @@ fn hand(hand: &mut Hand, uid: usize, v: &mut impl Visitor) {
         }
         Hand::Ended { token, .. } | Hand::NotEnded { token, .. } => v.refresh_token(token),
     }
+}
+
+fn line(line: &mut Line, uid: usize, v: &mut impl Visitor) {
+    v.revision(uid, &mut line.revision);
+    v.refresh_token(&mut line.token);
 }
 
 /// Lets time pass: all times come nearer.

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     api::RevoiceitCredential,
     planner::{
-        Called, Cause, Consent, Denied, Failed, FailureClass, Hand, Intent, IntentCall, Ledger, Look, Observed, Owner, Policy, Quarrel,
-        Record, Refused, Resource, Sighted, Source, Spent, Stamp, Suspects, Target, TargetId, Unusable, Version,
+        Called, Cause, Consent, Denied, Failed, FailureClass, Hand, Intent, IntentCall, Ledger, LineId, Look, Observed, Owner, Policy,
+        Quarrel, Record, Refused, Resource, Sighted, Source, Spent, Stamp, Suspects, Target, TargetId, Unusable, Version,
     },
     revoiceit::{Failure, Issued, Refreshed},
 };
@@ -210,8 +210,12 @@ pub(super) fn a_token_in_hand() -> BoxedStrategy<Hand> {
     a_hand().prop_filter_map("no token", |hand| hand.refresh_token().is_some().then_some(hand)).boxed()
 }
 
+fn a_line() -> impl Strategy<Value = LineId> {
+    (0..12_u64, 0..12_u64).prop_map(|(revision, number)| LineId { revision, refresh: refresh(number) })
+}
+
 pub(super) fn a_hand() -> BoxedStrategy<Hand> {
-    let called = prop_oneof![(1..3_u64).prop_map(|pair| Called::Issue(digest(pair))), (0..12_u64).prop_map(Called::Refresh)];
+    let called = prop_oneof![(1..3_u64).prop_map(|pair| Called::Issue(digest(pair))), a_line().prop_map(Called::Refresh)];
     prop_oneof![
         3 => Just(Hand::Nothing),
         2 => (an_issued(), a_time(), 1..3_u64, option::of("[ab]")).prop_map(|(issued, sent_at, pair, request)| Hand::Granted {
@@ -221,7 +225,7 @@ pub(super) fn a_hand() -> BoxedStrategy<Hand> {
             source_version: version(pair),
             request,
         }),
-        2 => (0..12_u64, a_refreshed(), a_time()).prop_map(|(of, refreshed, sent_at)| Hand::Refreshed { of, refreshed, sent_at }),
+        2 => (a_line(), a_refreshed(), a_time()).prop_map(|(of, refreshed, sent_at)| Hand::Refreshed { of, refreshed, sent_at }),
         2 => (called, a_failure(), a_time()).prop_map(|(call, failure, sent_at)| Hand::Failed { call, failure, sent_at }),
         1 => (0..12_u64, any::<bool>()).prop_map(|(number, disputed)| Hand::Ended { token: refresh(number), disputed }),
         1 => (0..12_u64, 1..5_u32, a_time())

@@ -16,8 +16,8 @@ use super::builders::CredentialExt;
 use crate::{
     api::{RevoiceitCredential, RevoiceitCredentialSpec, names},
     planner::{
-        Cause, Consent, Digest, Failed, FailureClass, Intent, IntentCall, Ledger, Live, Name, Observed, Owner, Place, Policy, Quarrel,
-        Record, Resource, ResourceId, Retiring, Sighted, Source, Stamp, Target, Version, desired,
+        Cause, Consent, Digest, Failed, FailureClass, Intent, IntentCall, Ledger, LineId, Live, Name, Observed, Owner, Place, Policy,
+        Quarrel, Record, Resource, ResourceId, Retiring, Sighted, Source, Stamp, Target, Version, desired,
     },
     revoiceit::{AccessToken, ClientCredentials, ClientId, ClientSecret, Failure, Issued, RefreshToken, Refreshed},
 };
@@ -125,6 +125,11 @@ pub(super) fn record() -> Record {
 }
 
 /// A live line with this revision, whose access token was asked for at this time.
+/// Of [`live`] with this revision.
+pub(super) fn line_id(revision: u64) -> LineId {
+    LineId { revision, refresh: refresh(revision) }
+}
+
 pub(super) fn live(revision: u64, sent_at: &str) -> Live {
     let sent_at = at(sent_at);
     Live {

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::{
     builders::CredentialExt,
     fixtures::{
-        TARGET, UID, access, at, credential, digest, failed, issued, live, minutes, record, refresh, refreshed, rotated, seconds, seen,
-        settled, unavailable, version,
+        TARGET, UID, access, at, credential, digest, failed, issued, line_id, live, minutes, record, refresh, refreshed, rotated, seconds,
+        seen, settled, unavailable, version,
     },
     words::in_words,
 };
@@ -148,8 +148,8 @@ pub(super) fn refreshing() -> Observed {
 #[test]
 fn a_refresh_that_is_granted() {
     let now = at("10:44:01");
-    let (hand, record, seen) = answered(refreshing(), now, Answer::Refresh(1, Ok(refreshed(5))));
-    assert_eq!(hand, Hand::Refreshed { of: 1, refreshed: refreshed(5), sent_at: now });
+    let (hand, record, seen) = answered(refreshing(), now, Answer::Refresh(line_id(1), Ok(refreshed(5))));
+    assert_eq!(hand, Hand::Refreshed { of: line_id(1), refreshed: refreshed(5), sent_at: now });
     let line = Live { refresh: refresh(1), access: access(5), ..live(2, "10:44:01") };
     assert_eq!(record, super::fixtures::record().live(2, "10:44").edited(|it| it.live = Some(line)));
     assert_eq!(next(&seen, now), "WriteTarget speech-token");
@@ -158,12 +158,27 @@ fn a_refresh_that_is_granted() {
 #[test]
 fn a_refresh_that_rotates() {
     let now = at("10:44:01");
-    let (hand, record, seen) = answered(refreshing(), now, Answer::Refresh(1, Ok(rotated(5))));
-    assert_eq!(hand, Hand::Refreshed { of: 1, refreshed: rotated(5), sent_at: now });
+    let (hand, record, seen) = answered(refreshing(), now, Answer::Refresh(line_id(1), Ok(rotated(5))));
+    assert_eq!(hand, Hand::Refreshed { of: line_id(1), refreshed: rotated(5), sent_at: now });
     let line = Live { refresh: refresh(5), access: access(5), ..live(2, "10:44:01") };
     let expected = super::fixtures::record().live(2, "10:44").retiring(1, "11:00").edited(|it| (it.live, it.rotates) = (Some(line), true));
     assert_eq!(record, expected);
     assert_eq!(next(&seen, now), "WriteTarget speech-token");
+}
+
+/// While the call was out a backup of the ledger came back, and a line of that time has the revision of the one that was refreshed.
+#[test]
+fn what_a_refresh_brought_is_not_taken_for_another_line_of_its_revision() {
+    let now = at("10:44:01");
+    for (answer, retired) in [(Ok(refreshed(5)), None), (Ok(rotated(5)), Some(refresh(5))), (Err(Failure::Rejected), None)] {
+        let restored = Live { refresh: refresh(9), ..live(1, "10:00") };
+        let seen = fold(refreshing(), Came::Answered { sent_at: now, answer: Answer::Refresh(line_id(1), answer) });
+        let seen = seen.with(record().live(1, "10:00").edited(|it| it.live = Some(restored.clone())));
+        assert_eq!(seen.hand.is_settled_in(seen.record().expect("a ledger"), &super::fixtures::me()), retired.is_none());
+        let record = revised(&seen, &crate::planner::Change::Fold { now, close: false });
+        assert_eq!((record.live, record.failed_refresh), (Some(restored), None));
+        assert_eq!(record.retiring.into_iter().map(|it| it.refresh).next(), retired);
+    }
 }
 
 #[test]
@@ -176,8 +191,8 @@ fn a_refresh_that_fails_beside_a_valid_token() {
         (FailureClass::Rejected, "RefreshRejected"),
         (FailureClass::Malformed, "MalformedAnswer"),
     ] {
-        let (hand, record, seen) = answered(refreshing(), now, Answer::Refresh(1, Err(failure(class))));
-        assert_eq!(hand, Hand::Failed { call: Called::Refresh(1), failure: failure(class), sent_at: now });
+        let (hand, record, seen) = answered(refreshing(), now, Answer::Refresh(line_id(1), Err(failure(class))));
+        assert_eq!(hand, Hand::Failed { call: Called::Refresh(line_id(1)), failure: failure(class), sent_at: now });
         let failed = Failed { not_before: after(now, Duration::from_millis(239_750)), ..failed(class, "10:44:01", "10:00") };
         let expected = super::fixtures::record().live(1, "10:00").edited(|it| it.failed_refresh = Some(failed));
         assert_eq!(record, expected, "{class:?}: no suspect, for no token can have come of it");
@@ -195,7 +210,7 @@ fn a_refresh_that_fails_where_refreshes_rotate() {
             it.next_issue = at("10:15");
             it.intent.iter_mut().for_each(|intent| intent.call = IntentCall::Refresh { revision: 1 });
         });
-        let (_, record, _) = answered(seen.with(before).delivered(), now, Answer::Refresh(1, Err(failure(class))));
+        let (_, record, _) = answered(seen.with(before).delivered(), now, Answer::Refresh(line_id(1), Err(failure(class))));
         assert_eq!((record.intent, record.suspects, record.next_issue), (None, lost(suspects), at("10:15")), "{class:?}");
     }
 }
@@ -207,7 +222,7 @@ fn a_refresh_that_is_rejected_right_after_a_lost_one_counts_a_suspect() {
     for (class, suspects) in FAILURES.into_iter().zip([0, 1, 0, 0, 0]) {
         let before = record().live(1, "10:00").failed_refresh(class, "10:45", "10:48");
         let seen = settled().with(before).delivered().looked_at("10:50");
-        let (_, record, _) = answered(seen, now, Answer::Refresh(1, Err(Failure::Rejected)));
+        let (_, record, _) = answered(seen, now, Answer::Refresh(line_id(1), Err(Failure::Rejected)));
         assert_eq!(record.suspects, lost(suspects), "after {class:?}");
     }
 }
@@ -216,11 +231,11 @@ fn a_refresh_that_is_rejected_right_after_a_lost_one_counts_a_suspect() {
 fn a_malformed_refresh_with_another_refresh_token_has_rotated() {
     let now = at("10:44:01");
     let malformed = Failure::Malformed { refresh: Some(refresh(5)) };
-    let (_, record, _) = answered(refreshing(), now, Answer::Refresh(1, Err(malformed)));
+    let (_, record, _) = answered(refreshing(), now, Answer::Refresh(line_id(1), Err(malformed)));
     let kept = Retiring { revision: 2, refresh: refresh(5), due: now, tries: 0, not_before: None, worked_at: None };
     assert_eq!((record.retiring, record.suspects, record.rotates), (vec![kept], lost(0), true));
     let echoed = Failure::Malformed { refresh: Some(refresh(1)) };
-    let (_, record, _) = answered(refreshing(), now, Answer::Refresh(1, Err(echoed)));
+    let (_, record, _) = answered(refreshing(), now, Answer::Refresh(line_id(1), Err(echoed)));
     assert_eq!((record.retiring, record.rotates), (vec![], false), "the line's own is not taken from it");
 }
 
@@ -229,7 +244,7 @@ fn a_malformed_refresh_with_another_refresh_token_has_rotated() {
 fn a_refresh_that_fails_close_to_expiry() {
     for (class, is_replaced) in FAILURES.into_iter().zip([false, false, true, true, true]) {
         for (clock, is_close) in [("10:52:29", false), ("10:52:30", true)] {
-            let (_, _, seen) = answered(refreshing().looked_at(clock), at(clock), Answer::Refresh(1, Err(failure(class))));
+            let (_, _, seen) = answered(refreshing().looked_at(clock), at(clock), Answer::Refresh(line_id(1), Err(failure(class))));
             let expected = if is_replaced && is_close { "Look" } else { "Ready=True" };
             assert!(next(&seen, at(clock)).starts_with(expected), "{class:?} at {clock}: {}", next(&seen, at(clock)));
         }
@@ -238,11 +253,11 @@ fn a_refresh_that_fails_close_to_expiry() {
 
 #[test]
 fn a_refresh_that_is_rejected_while_the_target_holds_nothing_valid_is_followed_by_an_issue_at_once() {
-    let (_, _, seen) = answered(refreshing().looked_at("11:10"), at("11:10"), Answer::Refresh(1, Err(Failure::Rejected)));
+    let (_, _, seen) = answered(refreshing().looked_at("11:10"), at("11:10"), Answer::Refresh(line_id(1), Err(Failure::Rejected)));
     assert_eq!(next(&seen, at("11:10")), "Look");
-    let (_, _, seen) = answered(refreshing().looked_at("11:10"), at("11:10"), Answer::Refresh(1, Err(unavailable())));
+    let (_, _, seen) = answered(refreshing().looked_at("11:10"), at("11:10"), Answer::Refresh(line_id(1), Err(unavailable())));
     assert_eq!(next(&seen, at("11:10")), "Look", "it has expired: that is closer than close");
-    let (_, _, seen) = answered(refreshing().looked_at("11:10"), at("11:10"), Answer::Refresh(1, Err(Failure::Lost)));
+    let (_, _, seen) = answered(refreshing().looked_at("11:10"), at("11:10"), Answer::Refresh(line_id(1), Err(Failure::Lost)));
     assert_eq!(next(&seen, at("11:10")), "Ready=False Reconciling=True AnswerLost");
 }
 
@@ -252,7 +267,7 @@ fn an_answer_with_a_lifetime_of_its_own() {
     let short = Refreshed { lifetime: Some(minutes(20)), ..refreshed(5) };
     let none = Refreshed { lifetime: Some(Duration::ZERO), ..refreshed(5) };
     for (refreshed, lifetime) in [(hour, minutes(60)), (short, minutes(20)), (none, seconds(30))] {
-        let (_, record, _) = answered(refreshing(), at("10:44:01"), Answer::Refresh(1, Ok(refreshed)));
+        let (_, record, _) = answered(refreshing(), at("10:44:01"), Answer::Refresh(line_id(1), Ok(refreshed)));
         assert_eq!(record.live.map(|live| live.expires_at), Some(at("10:44:01") + lifetime));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     builders::CredentialExt,
-    fixtures::{at, credential, issued, ledger, record, refresh, seconds, seen},
+    fixtures::{at, credential, issued, ledger, line_id, record, refresh, seconds, seen},
     outcomes::{FAILURES, answered, failure, issuing, next, refreshing},
 };
 use crate::{
@@ -89,7 +89,7 @@ fn what_revoiceit_asks_to_wait_counts_within_limits() {
     }
     // 6 minutes are left: a quarter of them by itself, half of them at most.
     for (asks, waits) in [(1, 90), (120, 120), (3600, 180)] {
-        let (_, record, _) = answered(refreshing().looked_at("10:54"), at("10:54"), Answer::Refresh(1, Err(asked(asks))));
+        let (_, record, _) = answered(refreshing().looked_at("10:54"), at("10:54"), Answer::Refresh(line_id(1), Err(asked(asks))));
         assert_eq!(record.failed_refresh.map(|it| it.not_before), Some(at("10:54") + seconds(waits)), "with a token, {asks} s");
     }
     for (asks, waits) in [(1, 150), (200, 200), (3600, 300)] {

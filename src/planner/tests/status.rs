@@ -294,9 +294,10 @@ fn nothing_secret_is_printed() {
         source_version: super::fixtures::version(1),
         request: None,
     };
-    let rotated = crate::planner::Hand::Refreshed { of: 1, refreshed: super::fixtures::rotated(9), sent_at: at("10:00") };
+    let rotated =
+        crate::planner::Hand::Refreshed { of: super::fixtures::line_id(1), refreshed: super::fixtures::rotated(9), sent_at: at("10:00") };
     let malformed = crate::planner::Hand::Failed {
-        call: crate::planner::Called::Refresh(1),
+        call: crate::planner::Called::Refresh(super::fixtures::line_id(1)),
         failure: crate::revoiceit::Failure::Malformed { refresh: Some(super::fixtures::refresh(9)) },
         sent_at: at("10:00"),
     };

@@ -85,9 +85,10 @@ impl Story {
         }
         match act {
             Act::Issue { .. } => Answer::Issue(failure.map_or_else(|| Ok(issued(number)), Err)),
-            Act::Refresh { revision } => {
+            Act::Refresh { .. } => {
+                let line = seen.record().and_then(|record| record.live.as_ref()).expect("a live line").id();
                 let answer = if self.rotates { rotated(number) } else { refreshed(number) };
-                Answer::Refresh(*revision, failure.map_or(Ok(answer), Err))
+                Answer::Refresh(line, failure.map_or(Ok(answer), Err))
             }
             Act::Revoke(which) => {
                 let outcome = match failure {

@@ -1,6 +1,7 @@
 //! Between the model's small types and the production types: `Observed` is built for each question to `plan` and `fold`, and what they answer is
 //! read back. Nothing is taken over that was not read back from what they returned.
 
+mod hand;
 mod record;
 mod seen;
 

@@ -6,20 +6,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference,
 use revoiceit_operator::{
     api::{RevoiceitCredential, names},
     planner as real,
-    revoiceit::{Failure as RealFailure, Issued, Refreshed, Revoked},
+    revoiceit::{Issued, Refreshed, Revoked},
 };
 
 use super::{
-    Codec, ELSEWHERE, OPERATOR_NAMESPACE, OTHER_UID, UID, access_token, at, credentials, has_finalizer, is_current, name_of, now, number,
-    object_version,
-    record::{self, real_owner, revision, small_owner, small_version},
+    Codec, ELSEWHERE, OPERATOR_NAMESPACE, OTHER_UID, UID, access_token, at, credentials,
+    hand::{real_failure, real_line},
+    has_finalizer, is_current, name_of, now, number, object_version,
+    record::{self, real_owner, small_owner, small_version},
     refresh_token, request, resource_object, target_name, time, version,
 };
 use crate::{
-    sight::{
-        Called, Came, Failure, Hand, LedgerSight, Owner, REFUSED, Reading, ResourceSight, Seen, Sighted, SourceSight, Spent, TargetSight,
-        Which,
-    },
+    sight::{Came, LedgerSight, Owner, REFUSED, Reading, ResourceSight, Seen, Sighted, SourceSight, Spent, TargetSight, Which},
     world::{Belongs, Credentials, Held, Intent, IntentCall, NAMES, Record, Resource, Stamp, Time},
 };
 
@@ -123,7 +121,7 @@ impl Codec {
                     .map_err(real_failure),
             )),
             Came::Refreshed { of, answer } => answered(real::Answer::Refresh(
-                of.into(),
+                real_line(of),
                 answer
                     .map(|(access, rotated)| Refreshed {
                         access: access_token(access),
@@ -286,67 +284,6 @@ impl Codec {
             },
         }
     }
-
-    fn real_hand(&self, hand: &Hand) -> real::Hand {
-        match *hand {
-            Hand::Nothing => real::Hand::Nothing,
-            Hand::Granted { access, refresh, sent_at, pair, request: value } => real::Hand::Granted {
-                issued: Issued { access: access_token(access), refresh: refresh_token(refresh), lifetime: None },
-                sent_at: at(sent_at),
-                source: self.pair_digest(pair.pair),
-                source_version: version(pair.version),
-                request: request(value),
-            },
-            Hand::Refreshed { of, access, rotated, sent_at } => real::Hand::Refreshed {
-                of: of.into(),
-                refreshed: Refreshed { access: access_token(access), rotated: rotated.map(refresh_token), lifetime: None },
-                sent_at: at(sent_at),
-            },
-            Hand::Failed { call, failure, sent_at } => real::Hand::Failed {
-                call: match call {
-                    Called::Issue(pair) => real::Called::Issue(self.pair_digest(pair)),
-                    Called::Refresh(of) => real::Called::Refresh(of.into()),
-                },
-                failure: real_failure(failure),
-                sent_at: at(sent_at),
-            },
-            Hand::Ended { token, disputed } => real::Hand::Ended { token: refresh_token(token), disputed },
-            Hand::NotEnded { token, tries } => {
-                real::Hand::NotEnded { token: refresh_token(token), tries: tries.into(), retry_after: None, sent_at: now() }
-            }
-        }
-    }
-
-    fn small_hand(&self, hand: &real::Hand) -> Hand {
-        match hand {
-            real::Hand::Nothing => Hand::Nothing,
-            real::Hand::Granted { issued, sent_at, source, source_version, request } => Hand::Granted {
-                access: number(issued.access.expose()),
-                refresh: number(issued.refresh.expose()),
-                sent_at: time(*sent_at),
-                pair: Credentials { pair: self.pair_of(source), version: small_version(source_version) },
-                request: request.as_deref().map_or(0, number),
-            },
-            real::Hand::Refreshed { of, refreshed, sent_at } => Hand::Refreshed {
-                of: revision(*of),
-                access: number(refreshed.access.expose()),
-                rotated: refreshed.rotated.as_ref().map(|token| number(token.expose())),
-                sent_at: time(*sent_at),
-            },
-            real::Hand::Failed { call, failure, sent_at } => Hand::Failed {
-                call: match call {
-                    real::Called::Issue(source) => Called::Issue(self.pair_of(source)),
-                    real::Called::Refresh(of) => Called::Refresh(revision(*of)),
-                },
-                failure: small_failure(failure),
-                sent_at: time(*sent_at),
-            },
-            real::Hand::Ended { token, disputed } => Hand::Ended { token: number(token.expose()), disputed: *disputed },
-            real::Hand::NotEnded { token, tries, .. } => {
-                Hand::NotEnded { token: number(token.expose()), tries: u8::try_from(*tries).expect("few tries") }
-            }
-        }
-    }
 }
 
 fn small_resource(resource: &real::Resource) -> ResourceSight {
@@ -380,25 +317,5 @@ fn real_source(source: SourceSight) -> real::Source {
         SourceSight::Unread { version: of } => real::Source::Unread { version: version(of) },
         SourceSight::Missing => real::Source::Missing,
         SourceSight::Found(Credentials { pair, version: of }) => real::Source::Found { pair: credentials(pair), version: version(of) },
-    }
-}
-
-fn real_failure(failure: Failure) -> RealFailure {
-    match failure {
-        Failure::NotSent => RealFailure::NotSent,
-        Failure::Lost => RealFailure::Lost,
-        Failure::Unavailable => RealFailure::Unavailable { retry_after: None },
-        Failure::Rejected => RealFailure::Rejected,
-        Failure::Malformed { refresh } => RealFailure::Malformed { refresh: refresh.map(refresh_token) },
-    }
-}
-
-fn small_failure(failure: &RealFailure) -> Failure {
-    match failure {
-        RealFailure::NotSent => Failure::NotSent,
-        RealFailure::Lost => Failure::Lost,
-        RealFailure::Unavailable { .. } => Failure::Unavailable,
-        RealFailure::Rejected => Failure::Rejected,
-        RealFailure::Malformed { refresh } => Failure::Malformed { refresh: refresh.as_ref().map(|token| number(token.expose())) },
     }
 }
