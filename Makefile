@@ -43,12 +43,26 @@ release-check: ## Builds the image's program twice, in two places, and compares:
 	@deploy/image/reproducible.sh
 
 # The image's program and the tests are built side by side: neither keeps all processors busy. What goes wrong with the image, the
-# tests with real pods tell.
+# tests with real pods tell. Then the tests run side by side, since those with pods wait most of the time, and all others against a
+# cluster half of it. What the operator asked of the API server in all of them is held against its roles at the end.
 .PHONY: test
 test: deps cluster helm promtool build ## Runs all tests, those against a real Kubernetes too; those with real pods need root
 	@if [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then deploy/image/build.sh >/dev/null & fi; \
 		cargo test --locked --workspace --no-run; wait
-	cargo test --locked --workspace --no-fail-fast
+	@export REVOICEIT_RIGHTS=$$(mktemp -d); trap 'rm -rf -- "$$REVOICEIT_RIGHTS"' EXIT; \
+		$(MAKE) --no-print-directory --jobs=3 --keep-going test-node test-cluster test-units; \
+		cargo test --locked --workspace --test e2e rights:: -- --ignored
+
+# Together these are what `cargo test --workspace` runs. Always the whole workspace: for a part of it, cargo would build libraries anew.
+tests := cargo test --locked --workspace --no-fail-fast
+.PHONY: test-node test-cluster test-units
+test-node:
+	@$(tests) --test '*' node::
+test-cluster:
+	@$(tests) --test '*' -- --skip node::
+test-units:
+	@$(tests) --lib --bins
+	@$(tests) --doc
 
 .PHONY: fuzz
 fuzz: ## Fuzzes each reader for SECONDS (60); needs `rustup toolchain install nightly` and `cargo install cargo-fuzz`

@@ -47,7 +47,7 @@ fn client(server: &RawServer) -> HttpAuth {
 
 /// One that gives up soon, for servers that hang. Half of it is for connecting, on a machine that may be busy.
 fn impatient_client(api_url: impl Into<String>) -> HttpAuth {
-    HttpAuth::new(Options { timeout: Duration::from_secs(1), ..options(api_url) }).expect("good options")
+    HttpAuth::new(Options { timeout: Duration::from_secs(3), ..options(api_url) }).expect("good options")
 }
 
 /// A file that goes with its test.

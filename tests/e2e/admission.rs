@@ -60,6 +60,7 @@ async fn nobody_but_the_operator_changes_a_ledger() -> Result<()> {
 async fn the_operators_namespace_can_be_deleted_all_the_same() -> Result<()> {
     let world = under_the_policy().await?;
     let operator = with_token(&world, json!({})).await?;
+    world.without_any_rights();
     world.cluster.kubectl(["delete", "namespace", &world.system, "--timeout=60s"]).await?;
     operator.kill();
     world.no_secret_is_told(&[]).await

@@ -18,7 +18,12 @@ pub(crate) const ACCOUNT: &str = "revoiceit-operator-drain";
 
 /// Starts a drain, under the service account that is for it.
 pub(crate) async fn start(world: &World, flags: &[&str]) -> Result<Process> {
-    let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, ACCOUNT, &world.cluster.server()).await?;
+    start_through(world, &world.cluster.server(), flags).await
+}
+
+/// The same, reaching the API server through a proxy at this URL.
+pub(crate) async fn start_through(world: &World, server: &str, flags: &[&str]) -> Result<Process> {
+    let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, ACCOUNT, server).await?;
     let policy = world.policy(&impatient())?;
     let flags: Vec<&str> = flags.iter().copied().chain(["--policy-for-tests", &policy]).collect();
     world.spawn_verb("drain", &kubeconfig, &flags)
@@ -74,7 +79,7 @@ pub(crate) async fn all_is_taken_away(world: &World, resources: usize) -> Result
 }
 
 /// The lease, which a process that was killed did not give back: nobody waits until it has run out.
-async fn forget_the_lease(world: &World) -> Result<()> {
+pub(crate) async fn forget_the_lease(world: &World) -> Result<()> {
     world.cluster.kubectl(["delete", "lease", names::OPERATOR, "-n", &world.system]).await.map(drop)
 }
 
@@ -366,6 +371,7 @@ async fn who_may_not_drain_is_told_before_anything_is_changed() -> Result<()> {
     let world = World::new().await?;
     abandoned(&world, 1).await?;
     world.cluster.kubectl(["delete", "clusterrolebinding", &format!("{ACCOUNT}-{}", world.system)]).await?;
+    world.without(&["list revoiceitcredentials.revoiceit.com"]);
     let mark = world.cluster.audit_mark().await?;
     let (code, said) = failed(&start(&world, &[]).await?).await?;
     let expected = format!("error: the RevoiceitCredentials of namespace {} may not be listed (HTTP 403): apply the roles", world.tenant);

@@ -39,6 +39,8 @@ mod release;
 mod resource;
 mod restart;
 mod revocations;
+mod rights;
+mod roles;
 mod scope;
 mod seen;
 mod shared;

@@ -232,15 +232,15 @@ async fn where_refreshes_rotate_a_refresh_without_an_answer_counts_as_a_token_th
     heal(&world, &cases).await?;
 
     counted(&world, &cases).await?;
-    // Nobody reads an access token that came with a refresh token that could be read: that one was kept, and revoked. Refreshing goes on, so that
-    // now and then the one before is on its way out.
+    // Nobody reads an access token that came with a refresh token that could be read: that one was kept, and revoked.
     for name in ["no-access", "quoted"] {
         let client = world.client_of(name);
+        // They go on to be refreshed, and each time the old one lives on for its grace.
         eventually(&format!("{name} to have one refresh token"), GENEROUS, async || {
             let truth = world.sandbox.truth();
             let live = truth.lines_of(&client).flat_map(|line| &line.refresh).filter(|token| token.ended_at.is_none()).count();
-            ensure!(live == 1, "{live} are live");
-            Ok::<_, anyhow::Error>(())
+            ensure!(live == 1, "{live} live");
+            anyhow::Ok(())
         })
         .await?;
     }

@@ -191,6 +191,7 @@ async fn a_permission_that_is_taken_away_stops_writes_and_new_tokens_until_it_is
         rule["verbs"] = json!(["get", "list", "watch"]);
     }
     world.apply(&less).await?;
+    world.without(&["create secrets", "update secrets", "delete secrets"]);
     is_refused(&world, &secret(&json!({}), "token"), true).await?;
 
     world.patch_secret("speech-token", &json!({ "data": { "accessToken": "bm9uc2Vuc2U=" } })).await?;

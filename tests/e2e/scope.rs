@@ -3,26 +3,33 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use revoiceit_harness::wait::{GENEROUS, eventually};
 use revoiceit_operator::api::names;
 use revoiceit_sandbox::LineState;
 use serde_json::{Value, json};
 
-use crate::world::{CANARY, World};
-
-const SERVED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kustomize-namespaced/served/role.yaml");
+use crate::{
+    rights::SERVED,
+    world::{CANARY, World},
+};
 
 /// A namespace beside the tenant's.
-async fn another(world: &World, suffix: &str) -> Result<String> {
+pub(crate) async fn another(world: &World, suffix: &str) -> Result<String> {
     let name = format!("{}-{suffix}", world.tenant);
     world.cluster.kubectl(["create", "namespace", &name]).await?;
     Ok(name)
 }
 
 /// The rights of `deploy/kustomize-namespaced` for these, in place of those for the whole cluster.
-async fn rights_in(world: &World, namespaces: &[&str]) -> Result<()> {
+pub(crate) async fn rights_in(world: &World, namespaces: &[&str]) -> Result<()> {
     let of_all = format!("{}-{}", names::OPERATOR, world.system);
     world.cluster.kubectl(["delete", "clusterrolebinding", &of_all]).await?;
     world.cluster.kubectl(["delete", "clusterrole", &of_all]).await?;
+    roles_in(world, namespaces).await
+}
+
+/// The roles of `deploy/kustomize-namespaced` in these namespaces.
+pub(crate) async fn roles_in(world: &World, namespaces: &[&str]) -> Result<()> {
     let text = std::fs::read_to_string(SERVED)?.replace("revoiceit-system", &world.system);
     for namespace in namespaces {
         for document in text.split("\n---\n") {
@@ -30,6 +37,10 @@ async fn rights_in(world: &World, namespaces: &[&str]) -> Result<()> {
             object["metadata"]["namespace"] = json!(namespace);
             world.apply(&object).await?;
         }
+        // The API server takes a moment to go by new roles.
+        let account = format!("--as=system:serviceaccount:{}:{}", world.system, names::OPERATOR);
+        let can = ["auth", "can-i", "list", "secrets", "-n", namespace, &account];
+        eventually("the role to count", GENEROUS, async || world.cluster.kubectl(can).await).await?;
     }
     Ok(())
 }

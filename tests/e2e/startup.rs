@@ -36,6 +36,7 @@ async fn what_a_person_has_to_mend_ends_the_start_with_what_to_do() -> Result<()
     world.cluster.kubectl(["create", "clusterrole", "reads-namespaces", "--verb=get", "--resource=namespaces"]).await?;
     let subject = format!("--serviceaccount={}:{}", world.system, names::OPERATOR);
     world.cluster.kubectl(["create", "clusterrolebinding", "reads-namespaces", "--clusterrole=reads-namespaces", &subject]).await?;
+    world.with_more_rights(&["get namespaces"]);
     let missing = world.policy(&json!({ "no-such-time": 1 }))?;
 
     let nobody = (world.tenant.as_str(), "nobody");
@@ -85,6 +86,7 @@ async fn a_permission_that_is_missing_is_named_and_waited_for() -> Result<()> {
     let binding = format!("clusterrolebinding/{}-{}", names::OPERATOR, world.system);
     let mut rights: Value = serde_json::from_str(&world.cluster.kubectl(["get", &binding, "-o", "json"]).await?)?;
     world.cluster.kubectl(["delete", &binding]).await?;
+    world.without(&["list revoiceitcredentials.revoiceit.com", "list secrets"]);
     world.speech(json!({})).await?;
 
     let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, names::OPERATOR, &world.cluster.server()).await?;
@@ -117,6 +119,7 @@ async fn nothing_is_obtained_that_could_not_be_written() -> Result<()> {
     for rule in less["rules"].as_array_mut().into_iter().flatten().filter(|rule| rule["resources"] == json!(["secrets"])) {
         rule["verbs"] = json!(["get", "list", "watch"]);
     }
+    world.without(&["create secrets"]);
     let no_secrets = |namespace: &str| {
         let metadata = json!({ "name": "no-secrets", "namespace": namespace });
         json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": { "hard": { "count/secrets": "0" } } })

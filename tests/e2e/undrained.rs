@@ -103,7 +103,7 @@ async fn a_ledger_that_cannot_be_used_is_named_and_nothing_is_called_done() -> R
     world.no_secret_is_told(&[]).await
 }
 
-async fn rewrite(world: &World, ledger: &str, record: &str) -> Result<()> {
+pub(crate) async fn rewrite(world: &World, ledger: &str, record: &str) -> Result<()> {
     let (_, name) = ledger.split_once('/').context("no namespace")?;
     let patch = json!({ "stringData": { names::LEDGER_KEY: record } }).to_string();
     world.cluster.kubectl(["patch", "secret", name, "-n", &world.system, "-p", &patch]).await.map(drop)
@@ -140,6 +140,7 @@ async fn nothing_is_scaled_down_without_the_rights_to_drain() -> Result<()> {
     let (role, of) = (format!("--clusterrole={ACCOUNT}-{}", world.system), format!("--serviceaccount={}:{ACCOUNT}", world.system));
     world.kubectl(&["create", "rolebinding", ACCOUNT, &role, &of]).await?;
     world.cluster.kubectl(["delete", "clusterrolebinding", &format!("{ACCOUNT}-{}", world.system)]).await?;
+    world.without(&["get leases.coordination.k8s.io", "list secrets"]);
     let account = format!("--as=system:serviceaccount:{}:{ACCOUNT}", world.system);
     for (without, error) in
         [("leases", "error: the operator's lease cannot be read: "), ("secrets", "error: the ledgers cannot be listed: ")]

@@ -26,7 +26,10 @@ use revoiceit_sandbox::{Config, Sandbox, Switches, TokenForm};
 use serde_json::{Value, json};
 
 pub(crate) use crate::operator::Operator;
-use crate::shared::{DRAIN_RIGHTS, INSTALL, installed};
+use crate::{
+    rights::Reporter,
+    shared::{DRAIN_RIGHTS, INSTALL, installed},
+};
 
 /// How a client secret looks that must never be seen anywhere.
 pub(crate) const CANARY: &str = "canary-of-a-client-secret";
@@ -45,6 +48,8 @@ pub(crate) struct World {
     pub(crate) scratch: Arc<Scratch>,
     /// How many operators were started.
     pub(crate) started: AtomicU32,
+    /// Of the rights that they used.
+    pub(crate) reporter: Option<Reporter>,
 }
 
 impl World {
@@ -92,8 +97,8 @@ impl World {
         switch(&mut switches);
         let sandbox = servers::beside(Sandbox::start(config.switches(switches))).await?;
         let scratch = Arc::new(Scratch::new("world")?);
-        let world =
-            Self { cluster, client: cluster.client().await?, tenant, tenants, system, sandbox, scratch, started: AtomicU32::new(0) };
+        let (client, reporter) = (cluster.client().await?, Reporter::of(cluster, &system).await?);
+        let world = Self { cluster, client, tenant, tenants, system, sandbox, scratch, started: AtomicU32::new(0), reporter };
         world.create_namespaces(&world.tenants).await?;
         Ok(world)
     }

@@ -1,6 +1,8 @@
 //! Real pods on a node with a real kubelet: the operator as Helm installs it, and those that mount what it makes.
 
+mod doctor;
 mod mounted;
 mod pods;
+mod policy;
 mod site;
 mod uninstall;

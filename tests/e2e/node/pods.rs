@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use revoiceit_harness::wait::{GENEROUS, eventually};
-use revoiceit_operator::runtime::clock;
+use revoiceit_operator::{api::names, runtime::clock};
 use revoiceit_sandbox::{Call, Fault};
 use serde_json::json;
 
-use super::site::{PATIENT, Site};
-use crate::world::World;
+use super::site::{PATIENT, Site, container, is_ready};
+use crate::{
+    scope::{another, roles_in},
+    world::World,
+};
 
 /// What must not have changed.
 async fn tokens(world: &World) -> Result<(String, Option<String>, (usize, usize, usize))> {
@@ -42,29 +44,80 @@ async fn a_rolling_update_replaces_all_pods_and_leaves_tokens_as_they_are() -> R
     site.end().await
 }
 
+/// They are not ready, so those that are at work stay.
+#[tokio::test]
+async fn a_rolling_update_to_pods_that_lack_a_right_waits_until_they_have_it() -> Result<()> {
+    let Some(site) = Site::new(|_| {}, &[]).await? else { return Ok(()) };
+    let world = &site.world;
+    let (before, old) = (tokens(world).await?, site.ready_pods(2).await?);
+    let old: Vec<String> = old.iter().map(ResourceExt::name_any).collect();
+    let other = another(world, "other").await?;
+    world.without(&["list revoiceitcredentials.revoiceit.com", "list secrets"]);
+    let deployment = format!("deployment/{}", names::OPERATOR);
+    let scope = format!("REVOICEIT_NAMESPACE={},{other}", world.tenant);
+    world.cluster.kubectl(["set", "env", "-n", &world.system, &deployment, &scope]).await?;
+
+    let new = eventually("a new pod to say that it is not ready", PATIENT, async || {
+        let new = site.pods().await?.into_iter().map(|pod| pod.name_any()).find(|name| !old.contains(name)).context("no new pod")?;
+        let of = format!("involvedObject.name={new},reason=Unhealthy");
+        let events = ["get", "events", "-n", &world.system, "--field-selector", &of, "-o", "jsonpath={.items[*].message}"];
+        let told = world.cluster.kubectl(events).await?;
+        ensure!(told.contains("Readiness probe failed: HTTP probe failed with statuscode: 503"), "{told:?}");
+        anyhow::Ok(new)
+    })
+    .await?;
+    let pods = site.pods().await?;
+    let ready: Vec<String> = pods.iter().filter(|pod| is_ready(pod)).map(ResourceExt::name_any).collect();
+    ensure!(pods.len() == 3 && ready.len() == 2 && ready.iter().all(|name| old.contains(name)), "ready are {ready:?}, new is {new}");
+    ensure!(old.contains(&site.leader().await?), "a pod leads that is not ready");
+    assert_eq!(tokens(world).await?, before);
+
+    roles_in(world, &[&other]).await?;
+    world.cluster.kubectl(["rollout", "status", "-n", &world.system, &deployment, "--timeout=120s"]).await?;
+    assert_eq!(tokens(world).await?, before);
+    site.end().await
+}
+
 #[tokio::test]
 async fn a_container_that_is_killed_is_started_again_while_another_pod_leads() -> Result<()> {
     let Some(site) = Site::new(|_| {}, &["leaderElection.leaseDuration=5s"]).await? else { return Ok(()) };
     let (before, leader) = (tokens(&site.world).await?, site.leader().await?);
     site.node.kill_container(&container(&site, &leader).await?.0).await?;
     site.another_leader(&leader).await?;
-    is_restarted(&site, &leader, "Error").await?;
+    is_restarted(&site, &leader, "Error", PATIENT).await?;
     assert_eq!(tokens(&site.world).await?, before);
     site.end().await
 }
 
-/// The id of the operator's container in a pod, how often it was started again, and why it ended.
-async fn container(site: &Site, pod: &str) -> Result<(String, i32, String)> {
-    let pods: Api<Pod> = Api::namespaced(site.world.client.clone(), &site.world.system);
-    let statuses = pods.get(pod).await?.status.and_then(|status| status.container_statuses).unwrap_or_default();
-    let status = statuses.into_iter().next().with_context(|| format!("{pod} has no container"))?;
-    let ended = status.last_state.and_then(|state| state.terminated).and_then(|ended| ended.reason);
-    Ok((status.container_id.unwrap_or_default(), status.restart_count, ended.unwrap_or_default()))
+/// It answers no probe, and hears no SIGTERM.
+#[tokio::test]
+async fn an_operator_that_stands_still_is_ended_by_its_liveness_probe_while_another_pod_leads() -> Result<()> {
+    // Six probes, ten seconds apart, and the grace period until the kubelet sends SIGKILL.
+    const ENDED: Duration = Duration::from_secs(60 + 75);
+    let Some(site) = Site::new(|_| {}, &["leaderElection.leaseDuration=5s"]).await? else { return Ok(()) };
+    let (before, frozen) = (tokens(&site.world).await?, site.leader().await?);
+    site.node.freeze_container(&container(&site, &frozen).await?.0).await?;
+    let leader = site.another_leader(&frozen).await?;
+    assert_eq!(tokens(&site.world).await?, before);
+    // The other one works meanwhile.
+    site.world.kubectl(&["delete", "secret", "token"]).await?;
+    site.world.kubectl(&["wait", "--for=create", "--timeout=60s", "secret/token"]).await?;
+    ensure!(container(&site, &frozen).await?.1 == 0, "it was started again by then");
+    let restored = tokens(&site.world).await?;
+    assert_eq!((&restored.0, restored.2), (&before.0, before.2));
+
+    is_restarted(&site, &frozen, "Error", ENDED + PATIENT).await?;
+    let of = format!("involvedObject.name={frozen},reason=Killing");
+    let events = ["get", "events", "-n", &site.world.system, "--field-selector", &of, "-o", "jsonpath={.items[*].message}"];
+    let told = site.world.cluster.kubectl(events).await?;
+    ensure!(told.contains("failed liveness probe"), "it was ended for another reason: {told:?}");
+    assert_eq!((site.leader().await?, tokens(&site.world).await?), (leader, restored));
+    site.end().await
 }
 
 /// Waits until the pod's container was started again, for this reason, and all pods are ready.
-async fn is_restarted(site: &Site, pod: &str, reason: &str) -> Result<()> {
-    eventually(&format!("the container of {pod} to be started again"), PATIENT, async || {
+async fn is_restarted(site: &Site, pod: &str, reason: &str, limit: Duration) -> Result<()> {
+    eventually(&format!("the container of {pod} to be started again"), limit, async || {
         let (_, restarts, ended) = container(site, pod).await?;
         ensure!(restarts == 1 && ended == reason, "{restarts} times, for {ended:?}");
         anyhow::Ok(())
@@ -79,7 +132,7 @@ async fn an_operator_that_is_killed_for_its_memory_is_started_again_while_anothe
     let (before, leader) = (tokens(&site.world).await?, site.leader().await?);
     let _fills = site.node.fill_memory(&container(&site, &leader).await?.0)?;
     site.another_leader(&leader).await?;
-    is_restarted(&site, &leader, "OOMKilled").await?;
+    is_restarted(&site, &leader, "OOMKilled", PATIENT).await?;
     assert_eq!(tokens(&site.world).await?, before);
     site.end().await
 }

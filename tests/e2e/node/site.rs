@@ -161,7 +161,17 @@ impl Site {
     }
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// The id of the operator's container in a pod, how often it was started again, and why it ended.
+pub(crate) async fn container(site: &Site, pod: &str) -> Result<(String, i32, String)> {
+    let pods: Api<Pod> = Api::namespaced(site.world.client.clone(), &site.world.system);
+    let statuses = pods.get(pod).await?.status.and_then(|status| status.container_statuses).unwrap_or_default();
+    let status = statuses.into_iter().next().with_context(|| format!("{pod} has no container"))?;
+    let ended = status.last_state.and_then(|state| state.terminated).and_then(|ended| ended.reason);
+    Ok((status.container_id.unwrap_or_default(), status.restart_count, ended.unwrap_or_default()))
+}
+
+/// Whether the kubelet calls it ready.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

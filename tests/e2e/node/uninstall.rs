@@ -82,6 +82,7 @@ async fn an_uninstall_while_revoiceit_is_down_names_what_is_left_and_a_reinstall
 #[tokio::test]
 async fn when_the_operators_namespace_is_deleted_the_loss_is_counted_by_the_next_operator() -> Result<()> {
     let Some(site) = Site::new(|_| {}, &[]).await? else { return Ok(()) };
+    site.world.without_any_rights();
     site.world.cluster.kubectl(["delete", "namespace", &site.world.system, "--timeout=120s"]).await?;
     // The pods of the tenant still read a token, and the resource still waits for its operator.
     site.world.token("token").await?;

@@ -23,14 +23,14 @@ use crate::world::World;
 
 /// What a call printed, and how it ended.
 #[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
-    fn has(&self, line: &str) -> bool {
+    pub(crate) fn has(&self, line: &str) -> bool {
         self.out.lines().any(|said| said == line)
     }
 
@@ -61,7 +61,7 @@ impl World {
     }
 
     /// Calls the plugin, and waits until it has ended.
-    async fn plugin(&self, kubeconfig: &Path, args: &[&str]) -> Result<Said> {
+    pub(crate) async fn plugin(&self, kubeconfig: &Path, args: &[&str]) -> Result<Said> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_revoiceit-operator"));
         command.arg0("/usr/local/bin/kubectl-revoiceit").args(args).env("KUBECONFIG", kubeconfig);
         self.ended(command).await

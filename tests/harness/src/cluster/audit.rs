@@ -30,6 +30,8 @@ pub struct AuditEvent {
     pub user_agent: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verb: String,
+    /// The API group, empty for the one without a name.
+    pub group: String,
     /// The plural, like `secrets`; empty if the request was for something else than a resource.
     pub resource: String,
     /// Like `status`; mostly empty.
@@ -45,12 +47,45 @@ pub struct AuditEvent {
     /// The HTTP status code, of a watch as soon as it has begun. `None` if the server was killed before it answered: what was
     /// asked may have been done or not.
     pub code: Option<u16>,
+    /// What the rights of the one who asked had to say to it.
+    pub access: Access,
+}
+
+/// Whether a request is allowed, and by what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// It was not decided: the server was killed before, or did not know who asked.
+    #[default]
+    Undecided,
+    /// By nothing.
+    Denied,
+    /// By a ClusterRoleBinding. These are looked at first.
+    Everywhere,
+    /// By a RoleBinding in the request's namespace.
+    InNamespace,
+    /// By something else than a role.
+    Otherwise,
 }
 
 impl AuditEvent {
     /// Whether it changed something, or would have if it had been allowed.
     pub fn is_write(&self) -> bool {
         !self.dry_run && matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+
+    /// What was asked for, as `kubectl auth can-i` calls it: `secrets`, `deployments.apps/scale`; a path if it is no resource.
+    pub fn what(&self) -> String {
+        if self.resource.is_empty() {
+            return self.uri.split('?').next().unwrap_or_default().to_owned();
+        }
+        Self::name_of(&self.group, &self.resource, &self.subresource)
+    }
+
+    /// The same of a resource, with or without a subresource.
+    pub fn name_of(group: &str, resource: &str, subresource: &str) -> String {
+        let dot = if group.is_empty() { "" } else { "." };
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        format!("{resource}{dot}{group}{slash}{subresource}")
     }
 }
 
@@ -104,6 +139,20 @@ impl Cluster {
             Ok::<_, anyhow::Error>(log.at(places.clone()).iter().filter(|event| !event.uri.starts_with(MARKER)).cloned().collect())
         })
         .await
+    }
+}
+
+impl Cluster {
+    /// All requests since the mark that are in the log by now, answered or not. For when nothing can be waited for.
+    pub fn audited_so_far(&self, mark: AuditMark, is_meant: impl Fn(&AuditEvent) -> bool) -> Result<Vec<AuditEvent>> {
+        let log = self.audit.read()?;
+        Ok(log.at(mark.0..log.len()).iter().filter(|event| is_meant(event)).cloned().collect())
+    }
+
+    /// How many of them may still be answered.
+    pub fn unanswered_so_far(&self, mark: AuditMark, is_meant: impl Fn(&AuditEvent) -> bool) -> Result<usize> {
+        let log = self.audit.read()?;
+        Ok(log.unanswered(&(mark.0..log.len())).filter(|event| is_meant(event)).count())
     }
 }
 

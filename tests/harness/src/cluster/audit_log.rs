@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::audit::AuditEvent;
+use super::audit::{Access, AuditEvent};
 
 /// All requests so far, in the order in which they came. A request's place never changes.
 #[derive(Debug, Default)]
@@ -48,6 +48,11 @@ impl Log {
     /// The place of the last request for `uri`.
     pub(super) fn place_of(&self, uri: &str) -> Option<usize> {
         self.requests.iter().rposition(|event| event.uri == uri)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.requests.len()
     }
 
     /// The requests at these places.
@@ -109,6 +114,8 @@ struct Line {
     object_ref: ObjectRef,
     response_status: Option<ResponseStatus>,
     request_received_timestamp: String,
+    #[serde(default)]
+    annotations: Annotations,
 }
 
 #[derive(Deserialize)]
@@ -118,8 +125,9 @@ struct User {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct ObjectRef {
+    api_group: String,
     resource: String,
     subresource: String,
     namespace: String,
@@ -131,17 +139,41 @@ struct ResponseStatus {
     code: u16,
 }
 
+/// What the server's authorizers have left.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    #[serde(rename = "authorization.k8s.io/decision")]
+    decision: String,
+    /// Like `RBAC: allowed by RoleBinding "name/namespace" of Role "name" to ServiceAccount "name/namespace"`.
+    #[serde(rename = "authorization.k8s.io/reason")]
+    reason: String,
+}
+
+impl Annotations {
+    fn access(&self) -> Access {
+        match (self.decision.as_str(), self.reason.strip_prefix("RBAC: allowed by ")) {
+            ("", _) => Access::Undecided,
+            ("allow", Some(by)) if by.starts_with("ClusterRoleBinding ") => Access::Everywhere,
+            ("allow", Some(by)) if by.starts_with("RoleBinding ") => Access::InNamespace,
+            ("allow", _) => Access::Otherwise,
+            _ => Access::Denied,
+        }
+    }
+}
+
 impl Line {
     fn into_event(self) -> Result<AuditEvent> {
         let query = self.request_uri.split_once('?').map_or("", |(_, query)| query);
         let dry_run = query.split('&').any(|parameter| parameter == "dryRun=All");
         let time = self.request_received_timestamp.parse().with_context(|| format!("the time of {}", self.request_uri))?;
-        let ObjectRef { resource, subresource, namespace, name } = self.object_ref;
+        let ObjectRef { api_group: group, resource, subresource, namespace, name } = self.object_ref;
         Ok(AuditEvent {
             time,
             user: self.user.username,
             user_agent: self.user_agent,
             verb: self.verb,
+            group,
             resource,
             subresource,
             namespace,
@@ -149,6 +181,7 @@ impl Line {
             uri: self.request_uri,
             dry_run,
             code: self.response_status.map(|status| status.code),
+            access: self.annotations.access(),
         })
     }
 }
@@ -197,6 +230,32 @@ mod tests {
         assert_eq!(said(&log), ["watch secrets / 200"]);
         log.take(line("1", "ResponseComplete", "watch", uri, ok).as_bytes())?;
         assert_eq!(said(&log), ["watch secrets / 200"]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_allowed_a_request_is_known_with_its_answer() -> Result<()> {
+        let scale = |id: &str, decision: &str, reason: &str| {
+            let object = r#","objectRef":{"resource":"deployments","namespace":"a","name":"b","apiGroup":"apps","subresource":"scale"}"#;
+            let annotations =
+                format!(r#","annotations":{{"authorization.k8s.io/decision":"{decision}","authorization.k8s.io/reason":"{reason}"}}"#);
+            let uri = "/apis/apps/v1/namespaces/a/deployments/b/scale";
+            [
+                line(id, "RequestReceived", "patch", uri, object),
+                line(id, "ResponseComplete", "patch", uri, &format!("{object}{annotations}")),
+            ]
+        };
+        let by = |binding: &str| format!(r#"RBAC: allowed by {binding} \"x\" of Role \"x\" to ServiceAccount \"x/a\""#);
+        let lines = [
+            scale("1", "allow", &by("ClusterRoleBinding")),
+            scale("2", "allow", &by("RoleBinding")),
+            scale("3", "allow", ""),
+            scale("4", "forbid", ""),
+        ];
+        let log = read(&lines.concat())?;
+        let access: Vec<Access> = log.requests.iter().map(|event| event.access).collect();
+        assert_eq!(access, [Access::Everywhere, Access::InNamespace, Access::Otherwise, Access::Denied]);
+        assert_eq!(log.requests[0].what(), "deployments.apps/scale");
         Ok(())
     }
 

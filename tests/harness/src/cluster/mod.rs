@@ -19,7 +19,7 @@ use kube::Api;
 
 pub use self::access::{HARNESS, client_for};
 use self::audit::Audit;
-pub use self::audit::{AuditEvent, AuditMark};
+pub use self::audit::{Access, AuditEvent, AuditMark};
 pub use self::binary::{CLUSTER, binary};
 pub use self::components::Component;
 use self::components::Setup;

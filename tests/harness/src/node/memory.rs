@@ -19,9 +19,13 @@ const FILL: &str = r#"echo $$ >"$1/cgroup.procs" && exec busybox tail /dev/zero"
 /// Starts a process that counts as one of the container, and takes memory until it is killed for it. The kernel kills those of the
 /// container first, as the kubelet has told it to.
 pub(super) fn fill(id: &str, scratch: &Arc<Scratch>) -> Result<Process> {
+    Process::spawn("fill", Command::new("sh").args(["-c", FILL, "fill"]).arg(group(id)?), scratch)
+}
+
+/// A container's cgroup.
+pub(super) fn group(id: &str) -> Result<PathBuf> {
     let group = TREES.iter().find_map(|tree| find(Path::new(tree), id).ok().flatten());
-    let group = group.with_context(|| format!("no cgroup of the container {id} with the controller of memory"))?;
-    Process::spawn("fill", Command::new("sh").args(["-c", FILL, "fill"]).arg(group), scratch)
+    group.with_context(|| format!("no cgroup of the container {id} with the controller of memory"))
 }
 
 /// The folder of this name, in however many others.

@@ -6,6 +6,7 @@
 mod images;
 mod memory;
 mod names;
+mod sockets;
 mod supervisor;
 
 use std::ffi::OsStr;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 
 pub use self::images::{busybox, operator};
 use self::names::NameServer;
+pub use self::sockets::Ports;
 use self::supervisor::Supervisor;
 use crate::cluster::{Cluster, NODE, Options, SERVICE_ADDRESS};
 use crate::process::Process;
@@ -116,15 +118,23 @@ impl Node {
 
     /// Kills a container with SIGKILL: `id` as a pod's status has it, `containerd://…`.
     pub async fn kill_container(&self, id: &str) -> Result<()> {
-        let id = id.strip_prefix("containerd://").with_context(|| format!("{id} is no container of containerd"))?;
-        self.ctr(&["tasks", "kill", "--signal", "SIGKILL", id]).await.map(drop)
+        self.ctr(&["tasks", "kill", "--signal", "SIGKILL", bare(id)?]).await.map(drop)
+    }
+
+    /// Stops a container in its tracks with SIGSTOP. What it is asked meanwhile, it does not answer.
+    pub async fn freeze_container(&self, id: &str) -> Result<()> {
+        self.ctr(&["tasks", "kill", "--signal", "SIGSTOP", bare(id)?]).await.map(drop)
     }
 
     /// Fills the memory that a container may have, until the kernel kills it. The process that fills it goes too, at the latest with
     /// what is returned.
     pub fn fill_memory(&self, id: &str) -> Result<Process> {
-        let id = id.strip_prefix("containerd://").with_context(|| format!("{id} is no container of containerd"))?;
-        memory::fill(id, &self.scratch)
+        memory::fill(bare(id)?, &self.scratch)
+    }
+
+    /// The TCP ports that a container uses at this moment.
+    pub fn ports(&self, id: &str) -> Result<Ports> {
+        sockets::of(&memory::group(bare(id)?)?)
     }
 
     /// containerd's own tool.
@@ -153,6 +163,11 @@ impl Node {
     pub fn scratch(&self) -> &Arc<Scratch> {
         &self.scratch
     }
+}
+
+/// The id of a container as containerd itself has it.
+fn bare(id: &str) -> Result<&str> {
+    id.strip_prefix("containerd://").with_context(|| format!("{id} is no container of containerd"))
 }
 
 /// The address that [`HOST`] leads to.
