@@ -3,4 +3,5 @@
 mod mounted;
 mod pods;
 mod site;
+mod staging;
 mod uninstall;
