@@ -5,4 +5,5 @@ mod mounted;
 mod pods;
 mod policy;
 mod site;
+mod staging;
 mod uninstall;
