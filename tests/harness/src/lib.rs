@@ -21,11 +21,13 @@
 
 pub mod cluster;
 pub mod node;
+pub mod pages;
 pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod scratch;
 mod scripts;
+pub mod shell;
 pub mod tools;
 pub mod wait;
 
