@@ -2,5 +2,6 @@
 
 mod mounted;
 mod pods;
+mod recipes;
 mod site;
 mod uninstall;
