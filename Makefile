@@ -38,15 +38,19 @@ promtool: ## Builds Prometheus' promtool for the tests: once, up to ten minutes
 image: ## Builds the operator's image without Docker, and its list of dependencies: some minutes
 	@archive=$$(deploy/image/build.sh) && deploy/image/sbom.py >"$${archive%/*}/sbom.cdx.json" && ls -l "$${archive%/*}"/*
 
+.PHONY: sandbox-image
+sandbox-image: ## Builds the image of the sandbox, for staging: some minutes
+	@ls -l "$$(deploy/image/build.sh revoiceit-sandbox)"
+
 .PHONY: release-check
 release-check: ## Builds the image's program twice, in two places, and compares: some minutes
 	@deploy/image/reproducible.sh
 
-# The image's program and the tests are built side by side: neither keeps all processors busy. What goes wrong with the image, the
+# The images' programs and the tests are built side by side: neither keeps all processors busy. What goes wrong with an image, the
 # tests with real pods tell.
 .PHONY: test
 test: deps cluster helm promtool build ## Runs all tests, those against a real Kubernetes too; those with real pods need root
-	@if [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then deploy/image/build.sh >/dev/null & fi; \
+	@if [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then (deploy/image/build.sh && deploy/image/build.sh revoiceit-sandbox) >/dev/null & fi; \
 		cargo test --locked --workspace --no-run; wait
 	cargo test --locked --workspace --no-fail-fast
 

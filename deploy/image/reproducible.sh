@@ -9,7 +9,7 @@ trap 'rm -rf -- "$work"' EXIT
 for place in "$work/one" "$work/another/and/deeper"; do
     mkdir -p -- "$place/src"
     tar --create --exclude=./target --exclude-vcs . | tar --extract --directory "$place/src"
-    CARGO_TARGET_DIR=$place/target "$place/src/deploy/image/compile.sh" "$place/image"
+    CARGO_TARGET_DIR=$place/target "$place/src/deploy/image/compile.sh" revoiceit-operator "$place/image"
     sha256sum -- "$place/image/revoiceit-operator"
     rm -rf -- "$place/target"
 done

@@ -23,6 +23,9 @@ pub struct ActiveFault {
 pub(crate) struct Faults {
     last: u64,
     active: Vec<ActiveFault>,
+    /// The ids of those that came from the file of faults.
+    #[serde(default)]
+    of_file: Vec<u64>,
 }
 
 impl Faults {
@@ -31,6 +34,17 @@ impl Faults {
         self.last += 1;
         self.active.push(ActiveFault { id: self.last, remaining: fault.times, applied: 0, fault });
         Ok(self.last)
+    }
+
+    /// Puts these in place of all that came from the file of faults before; those that were injected stay. If one of them cannot be done,
+    /// nothing is changed.
+    pub(crate) fn replace_those_of_file(&mut self, faults: Vec<Fault>) -> Result<(), String> {
+        for (fault, number) in faults.iter().zip(1..) {
+            fault.check().map_err(|error| format!("fault {number}: {error}"))?;
+        }
+        self.active.retain(|active| !self.of_file.contains(&active.id));
+        self.of_file = faults.into_iter().map(|fault| self.inject(fault)).collect::<Result<_, _>>()?;
+        Ok(())
     }
 
     /// The first fault that fits, counted as applied.

@@ -23,6 +23,7 @@ mod calls;
 mod client;
 mod exchange;
 mod fault;
+mod fault_file;
 mod faults;
 mod kind;
 mod outgoing;

@@ -35,6 +35,9 @@ struct Args {
     /// Keep everything in this file, over restarts and kills. What it holds takes precedence over the flags below
     #[arg(long, env = "REVOICEIT_SANDBOX_STATE", value_name = "FILE")]
     state: Option<PathBuf>,
+    /// A file with a list of faults, in YAML or JSON. They are in force as long as they are in it: it is read again when it changes
+    #[arg(long, env = "REVOICEIT_SANDBOX_FAULTS", value_name = "FILE")]
+    faults: Option<PathBuf>,
     /// How long an access token is valid
     #[arg(long, env = "REVOICEIT_SANDBOX_LIFETIME", default_value = "1h", value_parser = parse_duration, value_name = "DURATION")]
     lifetime: Duration,
@@ -102,6 +105,7 @@ impl Args {
             clients,
             any_client,
             state,
+            faults,
             lifetime,
             token_form,
             revoke_ends_access,
@@ -129,7 +133,7 @@ impl Args {
             refresh_uses,
             clock_offset_ms,
         };
-        (Config { api: listen, admin: admin_listen, clients, switches, state }, log)
+        (Config { api: listen, admin: admin_listen, clients, switches, state, faults }, log)
     }
 }
 

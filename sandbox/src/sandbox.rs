@@ -18,6 +18,7 @@ use crate::{
     admin,
     api::{self, Until},
     client::Admin,
+    fault_file::FaultFile,
     ports::Reservation,
     server::serve,
     store,
@@ -38,13 +39,15 @@ pub struct Config {
     pub switches: Switches,
     /// The file that keeps everything over restarts, also after a kill: written before a call is answered.
     pub state: Option<PathBuf>,
+    /// A file whose faults are in force, and that is read again when it changes.
+    pub faults: Option<PathBuf>,
 }
 
 impl Default for Config {
     /// Free ports on the loopback interface, no clients, no file.
     fn default() -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { api: free, admin: free, clients: Vec::new(), switches: Switches::default(), state: None }
+        Self { api: free, admin: free, clients: Vec::new(), switches: Switches::default(), state: None, faults: None }
     }
 }
 
@@ -92,8 +95,8 @@ pub struct Sandbox {
     world: World,
     addresses: Addresses,
     servers: Option<Servers>,
-    /// Keeps the state file, if there is one.
-    keeper: JoinSet<anyhow::Error>,
+    /// Keeps the state file and follows the file of faults, if there are such.
+    keepers: JoinSet<anyhow::Error>,
     /// So that they are still free at a restart.
     _ports: [Reservation; 2],
 }
@@ -112,7 +115,7 @@ impl Sandbox {
     /// # Errors
     /// A port is taken, the state file cannot be read, or the switches cannot be served.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        let Config { api, admin, clients, switches, state } = config;
+        let Config { api, admin, clients, switches, state, faults } = config;
         let reserve = |address: SocketAddr| Reservation::of(address).with_context(|| format!("listening on {address}"));
         let ports = [reserve(api)?, reserve(admin)?];
         let addresses = Addresses { api: ports[0].address()?, admin: ports[1].address()? };
@@ -121,13 +124,19 @@ impl Sandbox {
         for (id, secret) in clients {
             world.add_client(&id, &secret);
         }
-        let mut keeper = JoinSet::new();
+        let mut keepers = JoinSet::new();
+        if let Some(path) = faults {
+            let mut file = FaultFile::new(path);
+            // Before the first call can come.
+            file.look(&world).await;
+            keepers.spawn(file.follow(world.clone()));
+        }
         if let Some(path) = state {
             store::save(&world, &path).await?;
-            keeper.spawn(store::keep_saved(world.clone(), path));
+            keepers.spawn(store::keep_saved(world.clone(), path));
         }
         let servers = Servers::start(&world, addresses).await?;
-        Ok(Self { world, addresses, servers: Some(servers), keeper, _ports: ports })
+        Ok(Self { world, addresses, servers: Some(servers), keepers, _ports: ports })
     }
 
     /// Where it listens, also while it is stopped.
@@ -171,7 +180,7 @@ impl Sandbox {
 
     /// Returns only when it cannot go on, with the reason.
     pub async fn failed(&mut self) -> anyhow::Error {
-        let Self { keeper, servers, .. } = self;
+        let Self { keepers, servers, .. } = self;
         let server = async {
             match servers {
                 Some(servers) => servers.tasks.join_next().await,
@@ -179,7 +188,7 @@ impl Sandbox {
             }
         };
         tokio::select! {
-            Some(ended) = keeper.join_next() => ended.unwrap_or_else(anyhow::Error::from),
+            Some(ended) = keepers.join_next() => ended.unwrap_or_else(anyhow::Error::from),
             Some(ended) = server => match ended {
                 Ok(()) => anyhow::anyhow!("a server ended by itself"),
                 Err(error) => error.into(),

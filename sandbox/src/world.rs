@@ -178,6 +178,11 @@ impl World {
         })
     }
 
+    /// Puts these faults in place of those that came from the file of faults before. If one cannot be done, nothing is changed.
+    pub(crate) fn replace_faults_of_file(&self, faults: Vec<Fault>) -> Result<(), String> {
+        self.change(|inner| inner.faults.replace_those_of_file(faults))
+    }
+
     /// The number of the last call, and the calls after `mark`, at one moment.
     pub(crate) fn mark_and_calls(&self, mark: u64) -> (u64, Vec<CallRecord>) {
         self.look(|inner| (inner.calls.last(), inner.calls.after(mark).cloned().collect()))

@@ -72,7 +72,7 @@ fn the_chart_has_the_alerts_and_the_dashboard_of_deploy_monitoring() {
 #[test]
 fn the_manifests_name_the_image_of_this_version() {
     let tag = format!("  newTag: {}\n", env!("CARGO_PKG_VERSION"));
-    for file in ["deploy/kustomize/kustomization.yaml", "deploy/drain/kustomization.yaml"] {
+    for file in ["deploy/kustomize/kustomization.yaml", "deploy/drain/kustomization.yaml", "deploy/sandbox/kustomization.yaml"] {
         assert!(read(file).contains(&tag), "{file} has no line {tag:?}");
     }
 }

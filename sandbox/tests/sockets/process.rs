@@ -175,6 +175,35 @@ async fn what_cannot_be_started_says_why() {
 }
 
 #[tokio::test]
+async fn an_outage_begins_and_ends_with_what_is_in_the_file_of_faults() {
+    let directory = Directory::new("faults");
+    let file = directory.0.join("faults.yaml");
+    std::fs::write(&file, "- kind: {status: {code: 503}}").expect("it can be written");
+    let start = || {
+        Process::run(
+            FREE,
+            Command::new(BINARY).args(["--client", "a=s", "--faults"]).args([&file, Path::new("--state"), &directory.file()]),
+        )
+    };
+    let process = start();
+    assert_eq!(read(Caller::new(process.addresses).issue().await).await.0, 503, "from the first call on");
+    process.kill();
+
+    let process = start();
+    let (admin, caller) = (Admin::new(process.addresses.admin), Caller::new(process.addresses));
+    assert_eq!(admin.faults().await.expect("it answers").len(), 1, "it is in the state file too, and there once");
+    assert_eq!(read(caller.issue().await).await.0, 503);
+    // As a kubelet does it: another file in its place.
+    let other = directory.0.join("other.yaml");
+    std::fs::write(&other, "[]").expect("it can be written");
+    std::fs::rename(&other, &file).expect("it can be moved");
+    let ended = tokio::time::timeout(PATIENCE, async { while read(caller.issue().await).await.0 != 200 {} });
+    ended.await.expect("the outage ends");
+    let log = process.kill();
+    assert!(log.contains("the faults of the file are in force"), "{log}");
+}
+
+#[tokio::test]
 async fn flags_and_variables_set_the_switches() {
     let mut command = Command::new(BINARY);
     command.args(["--lifetime", "1m30s", "--token-form", "jwt", "--rotation", "old-lives", "--second-issue", "ends-all"]);

@@ -4,4 +4,5 @@ mod mounted;
 mod pods;
 mod recipes;
 mod site;
+mod staging;
 mod uninstall;

@@ -53,16 +53,21 @@ pub(crate) struct Site {
 impl Site {
     /// With the resource `speech` and its token in the target `token`. `None` where there can be no node.
     pub(crate) async fn new(switch: impl FnOnce(&mut Switches), values: &[&str]) -> Result<Option<Self>> {
-        let Some(node) = shared().await? else { return Ok(None) };
-        let world = World::of_pods(node, switch).await?;
-        let restricted = ["label", "namespace", &world.system, &world.tenant, "pod-security.kubernetes.io/enforce=restricted"];
-        world.cluster.kubectl(restricted).await?;
-        let site = Self { node, helm: Helm::new(world.cluster)?, world };
+        let Some(site) = Self::empty(switch).await? else { return Ok(None) };
         site.world.credentials("client").await?;
         site.install(values).await?;
         site.world.speech(json!({})).await?;
         site.world.ready("speech").await?;
         Ok(Some(site))
+    }
+
+    /// With nothing yet but the namespaces.
+    pub(crate) async fn empty(switch: impl FnOnce(&mut Switches)) -> Result<Option<Self>> {
+        let Some(node) = shared().await? else { return Ok(None) };
+        let world = World::of_pods(node, switch).await?;
+        let restricted = ["label", "namespace", &world.system, &world.tenant, "pod-security.kubernetes.io/enforce=restricted"];
+        world.cluster.kubectl(restricted).await?;
+        Ok(Some(Self { node, helm: Helm::new(world.cluster)?, world }))
     }
 
     /// Returns when all replicas are ready.

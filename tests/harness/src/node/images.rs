@@ -13,6 +13,11 @@ pub fn operator() -> Result<PathBuf> {
     built("deploy/image/build.sh", &[])
 }
 
+/// The same of the sandbox, named `revoiceit-sandbox:<version>`.
+pub fn sandbox() -> Result<PathBuf> {
+    built("deploy/image/build.sh", &["revoiceit-sandbox"])
+}
+
 /// The archive of an image with a shell, `localhost/busybox:test`. It sleeps unless it is told otherwise. Blocks the thread.
 pub fn busybox() -> Result<PathBuf> {
     built("tests/harness/busybox/build.sh", &[])

@@ -15,13 +15,15 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Node as Object;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
+use kube::api::ListParams;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-pub use self::images::{busybox, operator};
+pub use self::images::{busybox, operator, sandbox};
 use self::names::NameServer;
 use self::supervisor::Supervisor;
 use crate::cluster::{Cluster, NODE, Options, SERVICE_ADDRESS};
@@ -76,7 +78,7 @@ pub struct Node {
     // Dropped in this order: the API server's address goes with the node.
     cluster: Cluster,
     supervisor: Supervisor,
-    _names: NameServer,
+    names: NameServer,
     scratch: Arc<Scratch>,
 }
 
@@ -89,10 +91,11 @@ impl Node {
         let busybox = tokio::task::spawn_blocking(busybox).await.context("making an image")??;
         let scratch = Arc::new(Scratch::new("node")?);
         let mut supervisor = Supervisor::start(&cluster_program, &scratch).await?;
-        let names = NameServer::start(HOST, SERVICE_ADDRESS.ip())?;
+        let names = NameServer::start()?;
+        names.learn(HOST, SERVICE_ADDRESS.ip())?;
         let cluster = Cluster::start(Options { with_node: true, ..Options::default() }).await?;
         supervisor.start_kubelet(&cluster.kubelet_kubeconfig()?)?;
-        let node = Self { cluster, supervisor, _names: names, scratch };
+        let node = Self { cluster, supervisor, names, scratch };
         node.import(&busybox).await?;
         node.wait_until_ready().await.with_context(|| format!("the node did not become ready{}", node.supervisor.tail()))?;
         Ok(node)
@@ -106,6 +109,22 @@ impl Node {
     /// An address of this machine that pods reach, with a free port to listen on; [`HOST`] is its name.
     pub fn address(&self) -> SocketAddr {
         (SERVICE_ADDRESS.ip(), 0).into()
+    }
+
+    /// Lets pods find a Service of one pod, on the ports of that pod: there is no proxy here that would give it an address of its own.
+    pub async fn serve_name(&self, namespace: &str, service: &str) -> Result<()> {
+        let slices: Api<EndpointSlice> = Api::namespaced(self.cluster.client().await?, namespace);
+        let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
+        let address = eventually(&format!("the Service {namespace}/{service} to have a pod that is ready"), GENEROUS, async || {
+            let listed = slices.list(&of_service).await?;
+            let endpoints = listed.items.into_iter().flat_map(|slice| slice.endpoints);
+            let ready = endpoints.filter(|endpoint| endpoint.conditions.as_ref().is_some_and(|conditions| conditions.ready == Some(true)));
+            let addresses: Vec<String> = ready.flat_map(|endpoint| endpoint.addresses).collect();
+            let [address] = &addresses[..] else { bail!("its pods are {addresses:?}") };
+            address.parse::<IpAddr>().with_context(|| address.clone())
+        })
+        .await?;
+        self.names.learn(&format!("{service}.{namespace}.svc.cluster.local"), address)
     }
 
     /// Puts an image from an OCI archive where the kubelet finds it.

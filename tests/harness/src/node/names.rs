@@ -1,8 +1,9 @@
-//! A name server for pods that knows one name.
+//! A name server for pods, in place of a cluster's own. It knows what it was told.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,28 +15,37 @@ const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 
 #[derive(Debug)]
 pub(super) struct NameServer {
     ends: Arc<AtomicBool>,
+    names: Arc<Mutex<HashMap<String, Ipv4Addr>>>,
 }
 
 impl NameServer {
-    /// Answers with this address when it is asked for this name, and else that there is no such name.
-    pub(super) fn start(name: &'static str, address: IpAddr) -> Result<Self> {
-        let IpAddr::V4(address) = address else { bail!("{address} is not of version 4") };
+    /// Answers that there is no such name, whatever it is asked for, until it learns one.
+    pub(super) fn start() -> Result<Self> {
         let socket = UdpSocket::bind(ADDRESS).with_context(|| format!("listening on {ADDRESS}"))?;
         // How long it may take to notice the end.
         socket.set_read_timeout(Some(Duration::from_millis(500))).context("the name server's socket")?;
         let ends = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ends);
+        let names = Arc::<Mutex<HashMap<_, _>>>::default();
+        let known = Arc::clone(&names);
         std::thread::spawn(move || {
             let mut question = [0; 512];
             while !told.load(Ordering::Relaxed) {
                 let Ok((length, from)) = socket.recv_from(&mut question) else { continue };
-                if let Some(answer) = answer(&question[..length], name, address) {
+                if let Some(answer) = answer(&question[..length], &known.lock().unwrap_or_else(PoisonError::into_inner)) {
                     // Who hears nothing asks again.
                     let _ = socket.send_to(&answer, from);
                 }
             }
         });
-        Ok(Self { ends })
+        Ok(Self { ends, names })
+    }
+
+    /// From now on this name, in small letters, leads to this address.
+    pub(super) fn learn(&self, name: &str, address: IpAddr) -> Result<()> {
+        let IpAddr::V4(address) = address else { bail!("{address} is not of version 4") };
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), address);
+        Ok(())
     }
 }
 
@@ -46,7 +56,7 @@ impl Drop for NameServer {
 }
 
 /// RFC 1035, section 4: a header of twelve bytes, one question, and one answer if there is one.
-fn answer(question: &[u8], name: &str, address: Ipv4Addr) -> Option<Vec<u8>> {
+fn answer(question: &[u8], names: &HashMap<String, Ipv4Addr>) -> Option<Vec<u8>> {
     const HEADER: usize = 12;
     const A: [u8; 4] = [0, 1, 0, 1];
     let mut labels = Vec::new();
@@ -61,14 +71,14 @@ fn answer(question: &[u8], name: &str, address: Ipv4Addr) -> Option<Vec<u8>> {
         at += length;
     }
     let kind = question.get(at..at + 4)?;
-    let is_known = labels.join(".") == name;
+    let known = names.get(&labels.join("."));
     // Of a known name there is nothing but an A record, which is no error.
-    let answers = u8::from(is_known && kind == A);
-    let code = if is_known { 0 } else { 3 };
+    let address = known.filter(|_| kind == A);
+    let code = if known.is_some() { 0 } else { 3 };
     let mut message = question.get(..2)?.to_vec();
-    message.extend([0x85, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
+    message.extend([0x85, 0x80 | code, 0, 1, 0, u8::from(address.is_some()), 0, 0, 0, 0]);
     message.extend(question.get(HEADER..at + 4)?);
-    if answers == 1 {
+    if let Some(address) = address {
         // The name of the question again, type and class, five seconds to live, four bytes of address.
         message.extend([0xc0, HEADER as u8, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
         message.extend(address.octets());

@@ -1,6 +1,5 @@
 //! Who plays: a local Revoiceit and the operator, each a process that can be killed.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,10 +14,10 @@ use serde_json::Value;
 
 use crate::ground::{NAMESPACE, SYSTEM};
 use crate::screen::Screen;
-use crate::shell::no_proxy;
+use crate::shell::{beside, no_proxy};
 
 /// How long access tokens live in this play.
-pub(crate) const LIFETIME: &str = "2m";
+pub(crate) const LIFETIME: &str = "90s";
 
 /// Between the lines of a command.
 const CONTINUED: &str = " \\\n  ";
@@ -29,8 +28,8 @@ pub(crate) struct Revoiceit {
     pub(crate) process: Arc<Process>,
     /// URL of its API.
     pub(crate) api: String,
-    /// URL where it tells the truth.
-    admin: String,
+    /// URL where it tells the truth, and is told what shall go wrong.
+    pub(crate) admin: String,
     http: reqwest::Client,
 }
 
@@ -157,12 +156,4 @@ fn shortened(line: &str) -> Option<String> {
 
 fn words(lines: &[String]) -> impl Iterator<Item = &str> {
     lines.iter().flat_map(|line| line.split(' '))
-}
-
-/// A program that `make build` has put into the folder that this one is in.
-fn beside(name: &str) -> Result<PathBuf> {
-    let me = std::env::current_exe().context("finding this program")?;
-    let program = me.with_file_name(name);
-    ensure!(program.is_file(), "there is no {name} beside the demo: `make build` builds it");
-    Ok(program)
 }

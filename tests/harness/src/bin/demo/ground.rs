@@ -88,8 +88,8 @@ impl Ground {
         let hint = if get(&format!("namespace {SYSTEM}")).await?.is_empty() { String::new() } else { leftovers() };
         ensure!(
             get("crd revoiceitcredentials.revoiceit.com").await?.is_empty(),
-            "The CRD revoiceitcredentials.revoiceit.com is in this cluster already, so somebody uses the operator here,\n\
-             and the demo would get in the way. Nothing was changed.\n\
+            "The CRD revoiceitcredentials.revoiceit.com is in this cluster already, so somebody uses the operator here, \
+             and the demo would get in the way. Nothing was changed. \
              Take another cluster, or none: without KUBECONFIG the demo starts one of its own.{hint}",
         );
         let found = [get(&format!("-k {INSTALL}")).await?, get(&format!("namespace {NAMESPACE}")).await?].concat();

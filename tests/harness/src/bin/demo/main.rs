@@ -75,7 +75,10 @@ async fn demo(screen: &Screen) -> Result<ExitCode> {
     if matches!(ended, Some(Ok(()))) && cleared.is_ok() {
         screen.step("That is all");
         screen.say("Everything that was started is stopped, and everything that was written is deleted.");
-        screen.say("README.md says how to use it in your cluster, docs/sandbox.md how to play with the local Revoiceit.");
+        screen.say(
+            "README.md says how to use it in your cluster, docs/sandbox.md how to play with the local Revoiceit. \
+             To see the same in a cluster of yours: make demo KUBECONFIG=$HOME/.kube/config",
+        );
     }
     Ok(match ended {
         None => INTERRUPTED.into(),

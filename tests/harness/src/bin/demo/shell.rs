@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,15 +41,17 @@ impl Shell {
         if let Some(kubeconfig) = kubeconfig {
             variables.push(("KUBECONFIG", kubeconfig.into()));
         }
+        let folder = scratch.path().join("bin");
+        std::fs::create_dir(&folder).context("making a folder for kubectl")?;
+        // As a plugin of kubectl the operator's program has this name.
+        symlink(beside("revoiceit-operator")?, folder.join("kubectl-revoiceit")).context("linking the plugin of kubectl")?;
         if let Some(program) = kubectl {
-            let folder = scratch.path().join("bin");
-            std::fs::create_dir(&folder).context("making a folder for kubectl")?;
             let file = scratch.write("bin/kubectl", format!("#!/bin/sh\nexec '{}' kubectl \"$@\"\n", program.display()))?;
             std::fs::set_permissions(&file, PermissionsExt::from_mode(0o700)).context("making kubectl executable")?;
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            let folders = [folder].into_iter().chain(std::env::split_paths(&path));
-            variables.push(("PATH", std::env::join_paths(folders).context("putting kubectl on the path")?));
         }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = [folder].into_iter().chain(std::env::split_paths(&path));
+        variables.push(("PATH", std::env::join_paths(folders).context("putting kubectl on the path")?));
         Ok(Self { variables, remembered: Mutex::default() })
     }
 
@@ -101,6 +103,14 @@ impl Shell {
         let output = timeout(LIMIT, child).await.with_context(|| format!("not done after {LIMIT:?}: {command}"))?.context("running sh")?;
         Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
     }
+}
+
+/// A program that `make build` has put into the folder that this one is in.
+pub(crate) fn beside(name: &str) -> Result<PathBuf> {
+    let me = std::env::current_exe().context("finding this program")?;
+    let program = me.with_file_name(name);
+    ensure!(program.is_file(), "there is no {name} beside the demo: `make build` builds it");
+    Ok(program)
 }
 
 /// Where a program is on the path.
