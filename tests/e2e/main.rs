@@ -30,6 +30,7 @@ mod network;
 mod node;
 mod operator;
 mod outcomes;
+mod pages;
 mod panics;
 mod plugin;
 mod poison;

@@ -2,6 +2,7 @@
 
 mod chart;
 mod cli;
+mod links;
 mod metrics;
 mod resource;
 mod runbook;

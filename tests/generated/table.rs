@@ -29,7 +29,7 @@ fn links(cell: &str) -> Vec<(&str, &str)> {
 }
 
 /// The file has a function of this name with an attribute that makes it a test.
-fn is_test(source: &str, name: &str) -> bool {
+pub(crate) fn is_test(source: &str, name: &str) -> bool {
     let heads = [format!("fn {name}("), format!("async fn {name}(")];
     let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
     lines.iter().enumerate().any(|(number, line)| {

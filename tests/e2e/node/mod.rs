@@ -4,6 +4,7 @@ mod doctor;
 mod mounted;
 mod pods;
 mod policy;
+mod recipes;
 mod site;
 mod staging;
 mod uninstall;

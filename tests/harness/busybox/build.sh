@@ -16,8 +16,8 @@ if [ ! -f "$archive" ]; then
     trap 'rm -rf -- "$work"' EXIT
     mkdir -p -- "$work/root/bin"
     cp -- "$busybox" "$work/root/bin/busybox"
-    for command in sh cat nc sleep tr; do
-        ln -s busybox "$work/root/bin/$command"
+    for command in $("$busybox" --list); do
+        [ "$command" = busybox ] || ln -s busybox "$work/root/bin/$command"
     done
     printf '%s\n' 'FROM scratch' 'COPY root /' 'USER 65532:65532' 'CMD ["sleep", "2147483647"]' >"$work/Dockerfile"
     storage=(--storage-driver vfs --root "$work/storage" --runroot "$work/run")

@@ -21,12 +21,14 @@
 
 pub mod cluster;
 pub mod node;
+pub mod pages;
 pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod scratch;
 mod scripts;
 pub mod servers;
+pub mod shell;
 pub mod tools;
 pub mod wait;
 
