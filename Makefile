@@ -68,9 +68,18 @@ fuzz: ## Fuzzes each reader for SECONDS (60); needs `rustup toolchain install ni
 model: ## Searches ten times more of the protocol's histories than the tests do: some minutes on two cores
 	cargo test --locked --package revoiceit-model -- --ignored at_night --skip long_histories --nocapture
 
+# Said before anything is built.
+.PHONY: demo-needs
+demo-needs:
+	@need() { command -v $$1 >/dev/null || { echo "The demo needs $$2"; exit 1; }; }; \
+		need cargo 'Rust, and there is none here: https://rustup.rs'; \
+		need cc 'a C compiler, and there is none here: apt-get install gcc'; \
+		need curl 'curl, and there is none here: apt-get install curl'; \
+		$(if $(KUBECONFIG),,need go "Go $$(awk '$$1 == "go" { print $$2 }' tests/cluster/go.mod) or later, and there is none here: https://go.dev/dl")
+
 .PHONY: demo
-demo: $(if $(KUBECONFIG),,cluster) build ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
-	cargo run --locked --quiet --package revoiceit-harness --bin demo
+demo: demo-needs build $(if $(KUBECONFIG),,cluster) ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
+	@"$$CARGO_TARGET_DIR/debug/demo"
 
 .PHONY: lint
 lint: ## Checks format, lints, dependencies and generated files
