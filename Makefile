@@ -81,18 +81,26 @@ demo-needs:
 demo: demo-needs build $(if $(KUBECONFIG),,cluster) ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
 	@"$$CARGO_TARGET_DIR/debug/demo"
 
+.PHONY: picture
+picture: cluster promtool ## Draws docs/dashboard.svg anew, from half an hour of an operator in trouble
+	@work=$$(mktemp -d) && trap 'rm -rf -- "$$work"' EXIT; \
+		SERIES=$$work/series cargo test --locked --workspace --test e2e -- --ignored picture::; \
+		"$$(tests/tools/build.sh promtool)" tsdb create-blocks-from openmetrics "$$work/series" "$$work/blocks" >/dev/null; \
+		go run -C tests/tools/promtool ./picture "$(CURDIR)/deploy/monitoring/dashboard.json" "$$work/blocks" >"$$work/picture"; \
+		cp -- "$$work/picture" docs/dashboard.svg
+
 .PHONY: lint
 lint: ## Checks format, lints, dependencies and generated files
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo deny --locked check bans licenses sources
 	cargo test --locked --quiet --test generated
-	cd tests/cluster && test -z "$$(gofmt -l . | tee -a /dev/stderr)"
+	test -z "$$(gofmt -l tests/cluster tests/tools | tee -a /dev/stderr)"
 
 .PHONY: fmt
 fmt: ## Formats the code
 	cargo fmt --all
-	cd tests/cluster && gofmt -w .
+	gofmt -w tests/cluster tests/tools
 
 .PHONY: generate
 generate: cluster ## Makes the CRD, the reference, the chart's values and deploy/install.yaml anew

@@ -31,6 +31,7 @@ mod node;
 mod operator;
 mod outcomes;
 mod panics;
+mod picture;
 mod plugin;
 mod poison;
 mod recreated;
