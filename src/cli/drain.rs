@@ -222,7 +222,7 @@ async fn without_crd(connected: &Connected) -> anyhow::Result<()> {
         0 => say("The CRD is not installed, and there are no ledgers: nothing is left to drain.\n"),
         number => bail!(
             "the CRD is not installed, but there are {number} ledgers in the namespace {namespace}, whose tokens may live: install the CRD \
-             again (kubectl apply -f crds/) and drain once more, or delete these Secrets of type {} if the tokens do not matter",
+             again (kubectl apply --server-side -k crds) and drain once more, or delete these Secrets of type {} if the tokens do not matter",
             names::LEDGER_TYPE
         ),
     }
