@@ -5,4 +5,5 @@ mod pods;
 mod recipes;
 mod site;
 mod staging;
+mod tutorial;
 mod uninstall;
