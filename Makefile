@@ -68,9 +68,26 @@ fuzz: ## Fuzzes each reader for SECONDS (60); needs `rustup toolchain install ni
 model: ## Searches ten times more of the protocol's histories than the tests do: some minutes on two cores
 	cargo test --locked --package revoiceit-model -- --ignored at_night --skip long_histories --nocapture
 
+# Said before anything is built.
+.PHONY: demo-needs
+demo-needs:
+	@need() { command -v $$1 >/dev/null || { echo "The demo needs $$2"; exit 1; }; }; \
+		need cargo 'Rust, and there is none here: https://rustup.rs'; \
+		need cc 'a C compiler, and there is none here: apt-get install gcc'; \
+		need curl 'curl, and there is none here: apt-get install curl'; \
+		$(if $(KUBECONFIG),,need go "Go $$(awk '$$1 == "go" { print $$2 }' tests/cluster/go.mod) or later, and there is none here: https://go.dev/dl")
+
 .PHONY: demo
-demo: $(if $(KUBECONFIG),,cluster) build ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
-	cargo run --locked --quiet --package revoiceit-harness --bin demo
+demo: demo-needs build $(if $(KUBECONFIG),,cluster) ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
+	@"$$CARGO_TARGET_DIR/debug/demo"
+
+.PHONY: picture
+picture: cluster promtool ## Draws docs/dashboard.svg anew, from half an hour of an operator in trouble
+	@work=$$(mktemp -d) && trap 'rm -rf -- "$$work"' EXIT; \
+		SERIES=$$work/series cargo test --locked --workspace --test e2e -- --ignored picture::; \
+		"$$(tests/tools/build.sh promtool)" tsdb create-blocks-from openmetrics "$$work/series" "$$work/blocks" >/dev/null; \
+		go run -C tests/tools/promtool ./picture "$(CURDIR)/deploy/monitoring/dashboard.json" "$$work/blocks" >"$$work/picture"; \
+		cp -- "$$work/picture" docs/dashboard.svg
 
 .PHONY: check
 check: ## What to run while you work: format, lints, all tests that need no cluster and no minutes
@@ -84,12 +101,12 @@ lint: ## Checks format, lints, dependencies and generated files
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo deny --locked check bans licenses sources
 	cargo test --locked --quiet --test generated
-	cd tests/cluster && test -z "$$(gofmt -l . | tee -a /dev/stderr)"
+	test -z "$$(gofmt -l tests/cluster tests/tools | tee -a /dev/stderr)"
 
 .PHONY: fmt
 fmt: ## Formats the code
 	cargo fmt --all
-	cd tests/cluster && gofmt -w .
+	gofmt -w tests/cluster tests/tools
 
 .PHONY: generate
 generate: cluster ## Makes the CRD, the reference, the chart's values and deploy/install.yaml anew

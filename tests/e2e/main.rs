@@ -32,6 +32,7 @@ mod operator;
 mod outcomes;
 mod pages;
 mod panics;
+mod picture;
 mod plugin;
 mod poison;
 mod recreated;

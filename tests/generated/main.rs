@@ -70,6 +70,16 @@ fn the_chart_has_the_alerts_and_the_dashboard_of_deploy_monitoring() {
 }
 
 #[test]
+fn the_picture_of_the_dashboard_has_all_its_panels() {
+    let dashboard: Value = serde_json::from_str(&read("deploy/monitoring/dashboard.json")).expect("it is JSON");
+    let picture = read("docs/dashboard.svg");
+    for panel in dashboard["panels"].as_array().expect("it has panels") {
+        let title = panel["title"].as_str().expect("it has a title");
+        assert!(picture.contains(&format!(">{title}</text>")), "{title} is not in docs/dashboard.svg: make picture draws it anew");
+    }
+}
+
+#[test]
 fn the_manifests_name_the_image_of_this_version() {
     let tag = format!("  newTag: {}\n", env!("CARGO_PKG_VERSION"));
     for file in ["deploy/kustomize/kustomization.yaml", "deploy/drain/kustomization.yaml", "deploy/sandbox/kustomization.yaml"] {

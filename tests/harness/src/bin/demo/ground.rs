@@ -74,6 +74,11 @@ impl Ground {
         Ok(ground)
     }
 
+    /// Whether it is the demo's own.
+    pub(crate) fn is_own(&self) -> bool {
+        self.cluster.is_some()
+    }
+
     async fn version(&self) -> Result<String> {
         let text = self.shell.run("kubectl version -o json").await.context("the cluster does not answer")?;
         // What kubectl thinks of the difference between the versions comes after it.

@@ -9,6 +9,7 @@ mod screen;
 mod shell;
 mod story;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ async fn demo(screen: &Screen) -> Result<ExitCode> {
         shell::find("curl").is_some(),
         "The demo shows calls with curl, and there is none on this machine. Install it: apt-get install curl"
     );
+    has_room(&std::env::temp_dir())?;
     let mut stage = Stage { operator: None, revoiceit: None, ground: None, scratch: Arc::new(Scratch::new("demo")?) };
     screen.title("The Revoiceit operator at work", "About a minute. Ctrl-C ends it at any time; nothing is left behind.");
     let ended = tokio::select! {
@@ -68,23 +70,40 @@ async fn demo(screen: &Screen) -> Result<ExitCode> {
         Some(Ok(())) => {}
         None => screen.bad("Interrupted."),
     }
+    let is_own_ground = stage.ground.as_ref().is_some_and(Ground::is_own);
     let cleared = take_down(screen, stage).await;
     if let Err(error) = &cleared {
         screen.bad(&format!("{error:#}"));
     }
+    if ended.is_none() && cleared.is_ok() {
+        screen.good("what was started is stopped, and nothing is left behind");
+    }
     if matches!(ended, Some(Ok(()))) && cleared.is_ok() {
         screen.step("That is all");
         screen.say("Everything that was started is stopped, and everything that was written is deleted.");
-        screen.say(
-            "README.md says how to use it in your cluster, docs/sandbox.md how to play with the local Revoiceit. \
-             To see the same in a cluster of yours: make demo KUBECONFIG=$HOME/.kube/config",
-        );
+        screen.say("README.md says how to use it in your cluster, docs/sandbox.md how to play with the local Revoiceit.");
+        if is_own_ground {
+            screen.say("The same in a cluster of yours: make demo KUBECONFIG=$HOME/.kube/config");
+        }
     }
     Ok(match ended {
         None => INTERRUPTED.into(),
         Some(ended) if ended.is_ok() && cleared.is_ok() => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,
     })
+}
+
+/// Without enough of it etcd fails, and what one would see is an API server that waits for it.
+fn has_room(folder: &Path) -> Result<()> {
+    const NEEDED_MB: u64 = 250;
+    let found = rustix::fs::statvfs(folder).with_context(|| format!("looking for room in {}", folder.display()))?;
+    let free_mb = found.f_bavail * found.f_frsize / 1_000_000;
+    ensure!(
+        free_mb >= NEEDED_MB,
+        "The demo needs {NEEDED_MB} MB for a while, and {free_mb} MB are free in {}. TMPDIR=FOLDER names another folder.",
+        folder.display()
+    );
+    Ok(())
 }
 
 /// The reverse of how it was built.
