@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use revoiceit_harness::{
     cluster,
     pages::{self, Block},
-    shell::Shell,
+    shell::{Program, Shell},
 };
 use revoiceit_sandbox::{Call, Fault, Line, LineState, UnixMillis};
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ async fn every_manifest_of_every_page_is_accepted() -> Result<()> {
             (credentials, others) = (credentials + of_ours, others + objects.len() - of_ours);
         }
     }
-    ensure!(credentials >= 2 && others >= 5, "only {credentials} resources and {others} other objects were found");
+    ensure!(credentials >= 3 && others >= 5, "only {credentials} resources and {others} other objects were found");
     Ok(())
 }
 
@@ -76,7 +76,7 @@ fn commands(page: &str, section: &str) -> Result<Vec<String>> {
 /// A shell in which kubectl is the cluster's own, and is in the tenant's namespace unless a command names another.
 fn shell(world: &World) -> Result<Shell> {
     let kubectl = format!("'{}' kubectl --namespace {}", cluster::binary()?.display(), world.tenant);
-    Shell::new(Path::new(ROOT), &world.scratch, &[("kubectl", kubectl)], Some(world.cluster.admin_kubeconfig()))
+    Shell::new(Path::new(ROOT), &world.scratch, &[("kubectl", Program::Command(kubectl))], Some(world.cluster.admin_kubeconfig()))
 }
 
 #[tokio::test]

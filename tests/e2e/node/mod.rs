@@ -7,4 +7,5 @@ mod policy;
 mod recipes;
 mod site;
 mod staging;
+mod tutorial;
 mod uninstall;

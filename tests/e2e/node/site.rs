@@ -12,7 +12,7 @@ use revoiceit_harness::{
 use revoiceit_operator::api::names;
 use revoiceit_sandbox::Switches;
 use serde_json::json;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
     helm::{CHART, Helm},
@@ -22,6 +22,9 @@ use crate::{
 
 /// Pods start in a second or two; an operator that ends may take its whole grace period.
 pub(crate) const PATIENT: Duration = Duration::from_secs(120);
+
+/// Whoever applies `deploy/sandbox`, where all names are fixed, is alone with it as long as this is locked.
+pub(crate) static STAGE: Mutex<()> = Mutex::const_new(());
 
 /// The node of all these tests, with the operator's image and the CRD. `None` where there can be none, which is said once.
 async fn shared() -> Result<Option<&'static Node>> {

@@ -11,8 +11,9 @@ use revoiceit_harness::{
 use revoiceit_operator::{api::names, runtime::clock};
 use revoiceit_sandbox::{Admin, Effect, LineState};
 use serde_json::json;
+use tokio::sync::MutexGuard;
 
-use super::site::{PATIENT, Site};
+use super::site::{PATIENT, STAGE, Site};
 use crate::world::{conditions, ready_reason};
 
 const SANDBOX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/sandbox");
@@ -26,11 +27,13 @@ struct Staging {
     site: Site,
     admin: Admin,
     _forwards: Process,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Staging {
     async fn new() -> Result<Option<Self>> {
         let Some(site) = Site::empty(|_| {}).await? else { return Ok(None) };
+        let alone = STAGE.lock().await;
         let cluster = site.world.cluster;
         site.node.import(&tokio::task::spawn_blocking(node::sandbox).await??).await?;
         // Warnings are what a Pod Security too weak would bring.
@@ -49,7 +52,7 @@ impl Staging {
             Ok(address.parse()?)
         })
         .await?;
-        Ok(Some(Self { site, admin: Admin::new(address), _forwards: forwards }))
+        Ok(Some(Self { site, admin: Admin::new(address), _forwards: forwards, _alone: alone }))
     }
 
     /// Edits the ConfigMap, and waits until the sandbox's log has this of it, once more than before.

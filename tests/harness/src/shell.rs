@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,15 @@ use crate::scratch::Scratch;
 /// Far more than any command here takes.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
+/// What is meant by a name.
+#[derive(Debug)]
+pub enum Program {
+    /// A command, to which what is typed behind the name is added.
+    Command(String),
+    /// A program that goes by the name that it is called by.
+    Link(PathBuf),
+}
+
 /// A shell with programs and a kubeconfig of its own.
 #[derive(Debug)]
 pub struct Shell {
@@ -28,9 +37,9 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Commands are run in `folder`. `programs` are names with the command that is meant by each, in place of what the machine has under
-    /// that name; `kubeconfig` is `None` for what the environment says.
-    pub fn new(folder: &Path, scratch: &Arc<Scratch>, programs: &[(&str, String)], kubeconfig: Option<&Path>) -> Result<Self> {
+    /// Commands are run in `folder`. `programs` take the place of what the machine has under these names; `kubeconfig` is `None` for what the
+    /// environment says.
+    pub fn new(folder: &Path, scratch: &Arc<Scratch>, programs: &[(&str, Program)], kubeconfig: Option<&Path>) -> Result<Self> {
         let mut variables = no_proxy();
         // What it learns about the cluster does not stay on the machine, and no one's settings change what is shown.
         variables.push(("KUBECACHEDIR", scratch.path().join("kubectl-cache").into()));
@@ -39,17 +48,21 @@ impl Shell {
         if let Some(kubeconfig) = kubeconfig {
             variables.push(("KUBECONFIG", kubeconfig.into()));
         }
-        if !programs.is_empty() {
-            let bin = scratch.path().join("bin");
-            std::fs::create_dir(&bin).context("making a folder for programs")?;
-            for (name, command) in programs {
-                let file = scratch.write(&format!("bin/{name}"), format!("#!/bin/sh\nexec {command} \"$@\"\n"))?;
-                std::fs::set_permissions(&file, PermissionsExt::from_mode(0o700)).with_context(|| format!("making {name} executable"))?;
+        let bin = scratch.path().join("bin");
+        std::fs::create_dir(&bin).context("making a folder for programs")?;
+        for (name, program) in programs {
+            match program {
+                Program::Command(command) => {
+                    let file = scratch.write(&format!("bin/{name}"), format!("#!/bin/sh\nexec {command} \"$@\"\n"))?;
+                    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o700))
+                        .with_context(|| format!("making {name} executable"))?;
+                }
+                Program::Link(file) => symlink(file, bin.join(name)).with_context(|| format!("making a link for {name}"))?,
             }
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            let folders = [bin].into_iter().chain(std::env::split_paths(&path));
-            variables.push(("PATH", std::env::join_paths(folders).context("putting programs on the path")?));
         }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = [bin].into_iter().chain(std::env::split_paths(&path));
+        variables.push(("PATH", std::env::join_paths(folders).context("putting programs on the path")?));
         Ok(Self { folder: folder.to_owned(), variables, remembered: Mutex::default() })
     }
 

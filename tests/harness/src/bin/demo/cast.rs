@@ -9,12 +9,13 @@ use anyhow::{Context, Result, ensure};
 use revoiceit_harness::ports;
 use revoiceit_harness::process::Process;
 use revoiceit_harness::scratch::Scratch;
+use revoiceit_harness::shell::no_proxy;
 use revoiceit_harness::wait::{GENEROUS, eventually};
 use serde_json::Value;
 
 use crate::ground::{NAMESPACE, SYSTEM};
 use crate::screen::Screen;
-use crate::shell::{beside, no_proxy};
+use crate::shell::beside;
 
 /// How long access tokens live in this play.
 pub(crate) const LIFETIME: &str = "90s";
