@@ -46,25 +46,27 @@ sandbox-image: ## Builds the image of the sandbox, for staging: some minutes
 release-check: ## Builds the image's program twice, in two places, and compares: some minutes
 	@deploy/image/reproducible.sh
 
-# The images' programs and the tests are built side by side: neither keeps all processors busy. What goes wrong with an image, the
-# tests with real pods tell. Then the tests run side by side, since those with pods wait most of the time, and all others against a
-# cluster half of it. What the operator asked of the API server in all of them is held against its roles at the end.
+# Side by side, since most of it is waiting: the tests with pods wait nearly always, those against a control plane a third of the time,
+# and whoever needs an image waits until it is there. What the operator asked of the API server in all of them is held against its
+# roles at the end. CLUSTER_VERSION=v1.33.13 is for another Kubernetes than the one in tests/cluster/go.mod, which is built first.
 .PHONY: test
 test: deps cluster helm promtool build ## Runs all tests, those against a real Kubernetes too; those with real pods need root
-	@if [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then (deploy/image/build.sh && deploy/image/build.sh revoiceit-sandbox) >/dev/null & fi; \
-		cargo test --locked --workspace --no-run; wait
 	@export REVOICEIT_RIGHTS=$$(mktemp -d); trap 'rm -rf -- "$$REVOICEIT_RIGHTS"' EXIT; \
-		$(MAKE) --no-print-directory --jobs=3 --keep-going test-node test-cluster test-units; \
+		$(MAKE) --no-print-directory --jobs=4 --keep-going test-image test-node test-cluster test-units; \
 		cargo test --locked --workspace --test e2e rights:: -- --ignored
 
 # Together these are what `cargo test --workspace` runs. Always the whole workspace: for a part of it, cargo would build libraries anew.
 tests := cargo test --locked --workspace --no-fail-fast
-.PHONY: test-node test-cluster test-units
-test-node:
+.PHONY: test-build test-image test-node test-cluster test-units
+test-build:
+	@$(tests) --no-run
+test-image:
+	@if [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then (deploy/image/build.sh && deploy/image/build.sh revoiceit-sandbox) >/dev/null; fi
+test-node: test-build
 	@$(tests) --test '*' node::
-test-cluster:
+test-cluster: test-build
 	@$(tests) --test '*' -- --skip node::
-test-units:
+test-units: test-build
 	@$(tests) --lib --bins
 	@$(tests) --doc
 

@@ -4,6 +4,9 @@
 #
 # The program lands outside the source tree, in ${XDG_CACHE_HOME:-~/.cache}/revoiceit-operator/cluster-<hash>/, where it
 # is shared by all checkouts. Two builds at once are safe: the second waits for the first and then finds its work done.
+#
+# With CLUSTER_VERSION, such as v1.33.13, it is Kubernetes of that version in place of the one in go.mod, with the modules that
+# belong to it. Which they are is found out anew, so that nothing here pins them: for tests by hand.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
@@ -14,7 +17,8 @@ command -v go >/dev/null || { say "Go is needed to build the cluster program; se
 # No C compiler is needed, and the binary is the same with and without one.
 export CGO_ENABLED=0
 
-hash=$(cat -- go.mod go.sum ./*.go build.sh <(go version) | sha256sum | cut -c 1-16)
+other=${CLUSTER_VERSION:-}
+hash=$(cat -- go.mod go.sum ./*.go build.sh <(go version) <(printf '%s' "$other") | sha256sum | cut -c 1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/revoiceit-operator
 folder=$cache/cluster-$hash
 binary=$folder/cluster
@@ -46,6 +50,20 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+# Kubernetes asks for the modules that it is made of at v0.0.0; they are released beside it as v0.MINOR.PATCH, but for the samples.
+if [ -n "$other" ]; then
+    say "looking for the modules of Kubernetes $other"
+    mkdir -- "$work/source"
+    cp -- ./*.go "$work/source"
+    own=$(go mod download -json "k8s.io/kubernetes@$other" | awk -F '"' '$2 == "GoMod" { print $4 }')
+    awk -v version="$other" '
+        BEGIN { print "module cluster"; print "go 1.26.0"; print "require k8s.io/kubernetes " version; sub("^v1", "v0", version) }
+        $1 ~ "^k8s.io/" && $1 !~ "/sample-" && $2 == "v0.0.0" { print "require", $1, version }
+    ' "$own" >"$work/source/go.mod"
+    cd -- "$work/source"
+    go mod tidy >"$work/log" 2>&1 || { tail -n 20 -- "$work/log" >&2; exit 1; }
+fi
 
 # kubectl refuses a server whose version it cannot parse, and without these both would be "v0.0.0-master".
 version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)

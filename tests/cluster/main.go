@@ -37,7 +37,7 @@ var verbs = map[string]func(){
 	"kube-apiserver":          server(apiserver.NewAPIServerCommand),
 	"kube-controller-manager": server(controllermanager.NewControllerManagerCommand),
 	"kube-scheduler":          server(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
-	"kubelet":                 server(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
+	"kubelet":                 server(newKubeletCommand),
 	"kubectl":                 runKubectl,
 }
 
@@ -62,6 +62,18 @@ func usage(complaint string) {
 // server wraps a component whose command runs until it is told to end.
 func server(command func() *cobra.Command) func() {
 	return func() { os.Exit(cli.Run(command())) }
+}
+
+// newKubeletCommand passes a context where one is taken, which not all versions do.
+func newKubeletCommand() *cobra.Command {
+	switch command := any(kubelet.NewKubeletCommand).(type) {
+	case func(context.Context) *cobra.Command:
+		return command(context.Background())
+	case func() *cobra.Command:
+		return command()
+	default:
+		panic(fmt.Sprintf("the kubelet's command is made by a %T", command))
+	}
 }
 
 // runKubectl prints errors the way kubectl does, which is not how the servers do it.
