@@ -21,16 +21,28 @@ use super::{
     tolerant::Tolerant,
 };
 use crate::{
-    api::names,
+    api::{RevoiceitCredential, names},
     planner::{self, Claim, Ledger, Look, Name, Observed, Resource, Source, Target, Version},
     revoiceit::Auth,
 };
 
+/// Of a resource that is certainly new, without a GET: nobody has claimed it or said anything of it, so there is hardly a ledger, and hardly a target.
+/// A guess: enough to queue for a permit, after which all is read, but neither to act nor to rest on. `None` for any other resource.
+pub(super) fn first_sight<A: Auth>(cx: &Context<A>, seen: &Observed) -> Option<Look> {
+    let resource = wanted(cx, seen)?;
+    let sighted = Observed { resource, ..seen.clone() };
+    let Resource::Wanted(wanted) = &sighted.resource else { return None };
+    if wanted.status.is_some() || sighted.claim() != Claim::None {
+        return None;
+    }
+    let (source, targets) = (indexed(cx, seen, wanted), BTreeMap::from([(Name::new(&wanted.spec.target.name), Target::Absent)]));
+    Some(Look { began_at: None, resource: sighted.resource, ledger: Ledger::Absent, source, targets, quarrel: None })
+}
+
 /// The resource from the cache, ledger and targets by GET: enough to rest on, not to act on. `None` where the cache does not have it as a
 /// resource that is wanted.
 pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Option<Look>, Error> {
-    let Some(cached) = cx.watched.resource(&seen.id.uid) else { return Ok(None) };
-    let resource = classify::resource((*cached).clone(), &seen.id.uid);
+    let Some(resource) = wanted(cx, seen) else { return Ok(None) };
     let Resource::Wanted(wanted) = &resource else { return Ok(None) };
     let mut targets = BTreeMap::new();
     read_target(cx, seen, Name::new(&wanted.spec.target.name), &mut targets).await?;
@@ -38,15 +50,25 @@ pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<
     for name in listed(&ledger) {
         read_target(cx, seen, name, &mut targets).await?;
     }
-    let credentials = &wanted.spec.credentials_secret_ref.name;
-    let source = match cx.watched.secret(&seen.id.namespace, credentials) {
+    let source = indexed(cx, seen, wanted);
+    let quarrel = cx.repairs.quarrel(&seen.id.uid, &seen.policy);
+    Ok(Some(Look { began_at: None, resource, ledger, source, targets, quarrel }))
+}
+
+/// The resource from the cache, if that has it as one that is wanted.
+fn wanted<A: Auth>(cx: &Context<A>, seen: &Observed) -> Option<Resource> {
+    let cached = cx.watched.resource(&seen.id.uid)?;
+    Some(classify::resource((*cached).clone(), &seen.id.uid)).filter(|resource| matches!(resource, Resource::Wanted(_)))
+}
+
+/// The credentials, as far as the index of the watch knows them.
+fn indexed<A: Auth>(cx: &Context<A>, seen: &Observed, wanted: &RevoiceitCredential) -> Source {
+    match cx.watched.secret(&seen.id.namespace, &wanted.spec.credentials_secret_ref.name) {
         Seen::At(version) => Source::Unread { version: Version::new(&*version) },
         Seen::Absent => Source::Missing,
         // No version is empty: a look has to tell.
         Seen::Unknown => Source::Unread { version: Version::new("") },
-    };
-    let quarrel = cx.repairs.quarrel(&seen.id.uid, &seen.policy);
-    Ok(Some(Look { began_at: None, resource, ledger, source, targets, quarrel }))
+    }
 }
 
 /// Everything, in order. The names of the targets come from the cache and from every earlier sight of this pass; when ledger or resource name
