@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use kube::{ResourceExt, runtime::watcher::Event};
 use tokio::sync::mpsc;
 
@@ -110,6 +111,13 @@ impl Watched {
     /// Every resource that there is.
     pub fn ids(&self) -> Vec<Arc<ResourceId>> {
         self.lock().resources.values().map(|known| known.id.clone()).collect()
+    }
+
+    /// The same, with when each may be due by what its status says: long ago, if that speaks of no refresh. A status may be old, or anybody's: it
+    /// is good for an order.
+    pub(super) fn ids_by_status(&self) -> Vec<(Arc<ResourceId>, Timestamp)> {
+        let refresh_at = |known: &Known| Some(known.object.0.as_ref().ok()?.status.as_ref()?.refresh_at.as_ref()?.0);
+        self.lock().resources.values().map(|known| (known.id.clone(), refresh_at(known).unwrap_or(Timestamp::UNIX_EPOCH))).collect()
     }
 
     /// What is known of a Secret that some resource names.
