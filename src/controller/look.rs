@@ -58,7 +58,7 @@ pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<
 /// The resource from the cache, if that has it as one that is wanted.
 fn wanted<A: Auth>(cx: &Context<A>, seen: &Observed) -> Option<Resource> {
     let cached = cx.watched.resource(&seen.id.uid)?;
-    Some(classify::resource((*cached).clone(), &seen.id.uid)).filter(|resource| matches!(resource, Resource::Wanted(_)))
+    Some(classify::resource(cached, &seen.id.uid)).filter(|resource| matches!(resource, Resource::Wanted(_)))
 }
 
 /// The credentials, as far as the index of the watch knows them.
@@ -76,7 +76,7 @@ fn indexed<A: Auth>(cx: &Context<A>, seen: &Observed, wanted: &RevoiceitCredenti
 pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Look, Error> {
     let mut wanted_names: BTreeSet<Name> = seen.targets.keys().cloned().collect();
     if let Some(cached) = cx.watched.resource(&seen.id.uid)
-        && let Ok(cached) = &cached.0
+        && let Ok(cached) = cached.0
     {
         wanted_names.insert(Name::new(&cached.spec.target.name));
     }
@@ -158,7 +158,7 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledge
     let is_old_news = match resources.get(name).await {
         Ok(found) => return Ok(found_resource(cx, classify::resource(found, uid), uid)),
         // As long as the watch has it, it may be the watch that is late, or the GET that is wrong: the time counts from when both agree.
-        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) && cx.watched.resource(uid).is_some() => {
+        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) && cx.watched.has(uid) => {
             return Ok(found_resource(cx, Resource::NotFound { proven: false }, uid));
         }
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, cx.now(), &cx.policy),
@@ -186,7 +186,7 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledge
 /// that was broken off closes the record of a resource that is wanted, and that one the watch has.
 fn has_seen_its_end<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledger) -> bool {
     let is_closed = matches!(ledger, Ledger::Here { record, .. } if record.closed);
-    let is_wanted = cx.watched.resource(&seen.id.uid).is_some_and(|known| kube::Resource::meta(&*known).deletion_timestamp.is_none());
+    let is_wanted = cx.watched.resource(&seen.id.uid).is_some_and(|known| kube::Resource::meta(&known).deletion_timestamp.is_none());
     is_closed && !is_wanted && cx.place.serves(&seen.id.namespace)
 }
 

@@ -286,5 +286,5 @@ fn is_unattended<A: Auth>(cx: &Context<A>, seen: &Observed) -> bool {
         Ledger::Unusable(_) => true,
         Ledger::Here { .. } => matches!(seen.resource, Resource::Wanted(_) | Resource::Unreadable(_)),
     };
-    is_left && cx.watched.resource(&seen.id.uid).is_none()
+    is_left && !cx.watched.has(&seen.id.uid)
 }

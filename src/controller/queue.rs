@@ -138,7 +138,9 @@ impl Queue {
 
     /// The pass of the key ended, and says when the next one is due. What happened meanwhile counts unless the pass did it.
     pub(super) fn ended(&mut self, uid: &str, until: Until, is_own: impl Fn(&str) -> bool, now: Timestamp) {
-        let Some(entry) = self.keys.get_mut(uid) else { return };
+        // One for all places: each is a piece of memory of its own.
+        let Some(uid) = self.keys.get_key_value(uid).map(|(uid, _)| uid.clone()) else { return };
+        let Some(entry) = self.keys.get_mut(&uid) else { return };
         let is_news = |happened: &Happened| !matches!(happened, Happened::Written(version) if is_own(version));
         let woken = matches!(&entry.state, State::Running(meanwhile) if meanwhile.iter().any(is_news));
         entry.troubles = 0;
@@ -147,12 +149,12 @@ impl Queue {
             Until::At(at) => Some(at),
             Until::Woken => None,
             Until::Forgotten => {
-                self.keys.remove(uid);
+                self.keys.remove(&uid);
                 return;
             }
         };
         entry.state = next.map_or(State::Idle, State::Due);
-        self.due.extend(next.map(|at| (at, Uid::from(uid))));
+        self.due.extend(next.map(|at| (at, uid)));
     }
 
     /// The pass of the key ended in trouble with the API server, which may have said how long to wait.

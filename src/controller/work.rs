@@ -161,7 +161,7 @@ impl<A: Auth> Work<A> {
                     Err(error) => {
                         tracing::warn!(namespace = id.namespace, name = id.name, error = %error.told(), "a pass ended in trouble, and comes back");
                         cx.metrics.pass(PassResult::Error, took);
-                        if cx.watched.resource(&id.uid).is_none() {
+                        if !cx.watched.has(&id.uid) {
                             cx.facts.unattended(&id.uid, true);
                         }
                         self.queue.troubled(&id.uid, error.retry_after(), now);
