@@ -64,6 +64,18 @@ fuzz: ## Fuzzes each reader for SECONDS (60); needs `rustup toolchain install ni
 model: ## Searches ten times more of the protocol's histories than the tests do: some minutes on two cores
 	cargo test --locked --package revoiceit-model -- --ignored at_night --skip long_histories --nocapture
 
+# The program is compiled as for the image.
+.PHONY: bench
+bench: cluster ## Measures the shipped program, and makes docs/benchmarks.md: half an hour (BENCH=NAME: one of them)
+	@deploy/image/compile.sh $(cache)/bench
+	cargo build --locked --release --package revoiceit-bench
+	@export REVOICEIT_BENCH_BUILT="as for the image"; \
+	if [ -n "$(BENCH)" ]; then set -- "$(BENCH)"; else set -- fresh counts idle failover growth foreign rest; fi; \
+	for bench in "$$@"; do \
+		echo "== $$bench"; \
+		$(CARGO_TARGET_DIR)/release/revoiceit-bench --operator $(cache)/bench/revoiceit-operator $$bench; \
+	done
+
 .PHONY: demo
 demo: $(if $(KUBECONFIG),,cluster) build ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
 	cargo run --locked --quiet --package revoiceit-harness --bin demo
