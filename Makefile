@@ -93,6 +93,18 @@ demo-needs:
 		need curl 'curl, and there is none here: apt-get install curl'; \
 		$(if $(KUBECONFIG),,need go "Go $$(awk '$$1 == "go" { print $$2 }' tests/cluster/go.mod) or later, and there is none here: https://go.dev/dl")
 
+# The program is compiled as for the image.
+.PHONY: bench
+bench: cluster ## Measures the shipped program, and makes docs/benchmarks.md: half an hour (BENCH=NAME: one of them)
+	@deploy/image/compile.sh revoiceit-operator $(cache)/bench
+	cargo build --locked --release --package revoiceit-bench
+	@export REVOICEIT_BENCH_BUILT="as for the image"; \
+	if [ -n "$(BENCH)" ]; then set -- "$(BENCH)"; else set -- fresh counts idle failover growth foreign rest; fi; \
+	for bench in "$$@"; do \
+		echo "== $$bench"; \
+		$(CARGO_TARGET_DIR)/release/revoiceit-bench --operator $(cache)/bench/revoiceit-operator $$bench; \
+	done
+
 .PHONY: demo
 demo: demo-needs build $(if $(KUBECONFIG),,cluster) ## Shows the operator at work, in a Kubernetes of its own or in yours (KUBECONFIG=FILE)
 	@"$$CARGO_TARGET_DIR/debug/demo"

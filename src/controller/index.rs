@@ -8,10 +8,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use kube::{ResourceExt, runtime::watcher::Event};
 use tokio::sync::mpsc;
 
-use super::{queue::Happened, tolerant::Tolerant};
+use super::{kept::Kept, queue::Happened, tolerant::Tolerant};
 use crate::{api::RevoiceitCredential, planner::ResourceId};
 
 /// So many of the operator's own writes are known again when their events come. Events come within milliseconds of a write.
@@ -20,8 +21,8 @@ const OWN: usize = 8192;
 /// A key that something happened to.
 pub(super) type Wake = (Arc<ResourceId>, Happened);
 
-/// A Secret's namespace and name.
-type SecretKey = (String, String);
+/// A Secret's namespace and name, with a slash between them. All that name a Secret share one.
+type SecretKey = Arc<str>;
 
 /// What the watches know.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ struct Inner {
     own: Own,
     /// What has been seen of a listing that is not complete: UIDs of resources, keys of Secrets. Also keys that the listing tells nothing of,
     /// since they were named, written or read after it began.
-    listed: HashMap<Scope, HashSet<String>>,
+    listed: HashMap<Scope, HashSet<Arc<str>>>,
 }
 
 /// One stream: a kind in a namespace, or in all.
@@ -53,13 +54,17 @@ pub struct Scope {
 #[derive(Debug)]
 struct Known {
     id: Arc<ResourceId>,
-    object: Arc<Tolerant<RevoiceitCredential>>,
-    names: Vec<SecretKey>,
+    version: Box<str>,
+    /// What its status says.
+    refresh_at: Option<Timestamp>,
+    object: Kept,
+    names: Box<[SecretKey]>,
 }
 
 #[derive(Debug, Default)]
 struct Named {
-    by: HashSet<String>,
+    /// Mostly one.
+    by: Vec<Arc<ResourceId>>,
     version: Seen,
 }
 
@@ -103,8 +108,14 @@ impl Watched {
     }
 
     /// The resource with this UID, as the watch saw it last.
-    pub fn resource(&self, uid: &str) -> Option<Arc<Tolerant<RevoiceitCredential>>> {
-        self.lock().resources.get(uid).map(|known| known.object.clone())
+    pub fn resource(&self, uid: &str) -> Option<Tolerant<RevoiceitCredential>> {
+        let kept = self.lock().resources.get(uid).map(|known| known.object.clone())?;
+        Some(kept.read())
+    }
+
+    /// Whether there is one with this UID.
+    pub(super) fn has(&self, uid: &str) -> bool {
+        self.lock().resources.contains_key(uid)
     }
 
     /// Every resource that there is.
@@ -112,9 +123,15 @@ impl Watched {
         self.lock().resources.values().map(|known| known.id.clone()).collect()
     }
 
+    /// The same, with when each may be due by what its status says: long ago, if that speaks of no refresh. A status may be old, or anybody's: it
+    /// is good for an order.
+    pub(super) fn ids_by_status(&self) -> Vec<(Arc<ResourceId>, Timestamp)> {
+        self.lock().resources.values().map(|known| (known.id.clone(), known.refresh_at.unwrap_or(Timestamp::UNIX_EPOCH))).collect()
+    }
+
     /// What is known of a Secret that some resource names.
     pub fn secret(&self, namespace: &str, name: &str) -> Seen {
-        self.lock().secrets.get(&key(namespace, name)).map_or(Seen::Unknown, |named| named.version.clone())
+        self.lock().secrets.get(&*joined(namespace, name)).map_or(Seen::Unknown, |named| named.version.clone())
     }
 
     /// A ledger was found whose resource the watch does not have.
@@ -151,9 +168,11 @@ impl Watched {
         let mut inner = self.lock();
         inner.own.add(written.resource_version().unwrap_or_default().into());
         if let Some(known) = inner.resources.get_mut(&written.uid().unwrap_or_default())
-            && known.object.resource_version().as_deref() == from
+            && Some(&*known.version) == from
         {
-            known.object = Arc::new(without_copy(written.clone()));
+            known.version = written.resource_version().unwrap_or_default().into();
+            known.refresh_at = refresh_at(written);
+            known.object = Kept::new(written);
         }
     }
 
@@ -171,18 +190,18 @@ impl Watched {
             }
             Event::InitApply(object) => {
                 let uid = object.uid().unwrap_or_default();
-                inner.listed.entry(scope.clone()).or_default().insert(uid);
-                self.apply_resource(&mut inner, object);
+                inner.listed.entry(scope.clone()).or_default().insert(uid.into());
+                self.apply_resource(&mut inner, &object);
             }
             Event::InitDone => {
                 let listed = inner.listed.remove(scope).unwrap_or_default();
-                let gone = |known: &Known| scope.covers(&known.id.namespace) && !listed.contains(&known.id.uid);
+                let gone = |known: &Known| scope.covers(&known.id.namespace) && !listed.contains(known.id.uid.as_str());
                 let gone: Vec<String> = inner.resources.values().filter(|known| gone(known)).map(|known| known.id.uid.clone()).collect();
                 for uid in gone {
                     self.remove_resource(&mut inner, &uid);
                 }
             }
-            Event::Apply(object) => self.apply_resource(&mut inner, object),
+            Event::Apply(object) => self.apply_resource(&mut inner, &object),
             Event::Delete(object) => self.remove_resource(&mut inner, &object.uid().unwrap_or_default()),
         }
     }
@@ -195,37 +214,36 @@ impl Watched {
                 inner.listed.insert(scope.clone(), HashSet::new());
             }
             Event::InitApply((namespace, name, version)) => {
-                let key = (namespace, name);
-                if inner.secrets.contains_key(&key) {
-                    inner.listed.entry(scope.clone()).or_default().insert(joined(&key));
+                if let Some((key, _)) = inner.secrets.get_key_value(&*joined(&namespace, &name)) {
+                    let key = key.clone();
+                    inner.listed.entry(scope.clone()).or_default().insert(key.clone());
                     self.apply_secret(&mut inner, &key, Seen::At(version.into()));
                 }
             }
             Event::InitDone => {
                 let listed = inner.listed.remove(scope).unwrap_or_default();
-                let absent = |key: &SecretKey| scope.covers(&key.0) && !listed.contains(&joined(key));
+                let absent = |key: &SecretKey| scope.covers(namespace_of(key)) && !listed.contains(key);
                 let absent: Vec<SecretKey> = inner.secrets.keys().filter(|key| absent(key)).cloned().collect();
                 for key in absent {
                     self.apply_secret(&mut inner, &key, Seen::Absent);
                 }
             }
-            Event::Apply((namespace, name, version)) => self.apply_secret(&mut inner, &(namespace, name), Seen::At(version.into())),
-            Event::Delete((namespace, name, _)) => self.apply_secret(&mut inner, &(namespace, name), Seen::Absent),
+            Event::Apply((namespace, name, version)) => self.apply_secret(&mut inner, &joined(&namespace, &name), Seen::At(version.into())),
+            Event::Delete((namespace, name, _)) => self.apply_secret(&mut inner, &joined(&namespace, &name), Seen::Absent),
         }
     }
 
-    fn apply_resource(&self, inner: &mut Inner, object: Tolerant<RevoiceitCredential>) {
-        let object = without_copy(object);
+    fn apply_resource(&self, inner: &mut Inner, object: &Tolerant<RevoiceitCredential>) {
         let (Some(uid), Some(namespace)) = (object.uid(), object.namespace()) else { return };
         let version = object.resource_version().unwrap_or_default();
         let id = match inner.resources.get(&uid) {
-            Some(known) if known.object.resource_version().as_deref() == Some(&version) => return,
+            Some(known) if *known.version == *version => return,
             Some(known) => known.id.clone(),
             None => Arc::new(ResourceId { namespace, name: object.name_any(), uid: uid.clone() }),
         };
-        let names = named(&object, &id.namespace);
-        let names_others = inner.refer(&uid, &names);
-        inner.resources.insert(uid, Known { id: id.clone(), object: Arc::new(object), names });
+        let (names, names_others) = inner.refer(&id, named(object, &id.namespace));
+        let (refresh_at, object) = (refresh_at(object), Kept::new(object));
+        inner.resources.insert(uid, Known { id: id.clone(), version: version.as_str().into(), refresh_at, object, names });
         if names_others {
             // What happened to a Secret before it was named was not heard.
             self.wake(id, Happened::Other);
@@ -235,13 +253,13 @@ impl Watched {
     }
 
     fn remove_resource(&self, inner: &mut Inner, uid: &str) {
-        inner.refer(uid, &[]);
-        if let Some(known) = inner.resources.remove(uid) {
-            self.wake(known.id, Happened::Other);
+        if let Some(Known { id, names, .. }) = inner.resources.remove(uid) {
+            inner.forget_names(&id, names.iter());
+            self.wake(id, Happened::Other);
         }
     }
 
-    fn apply_secret(&self, inner: &mut Inner, key: &SecretKey, seen: Seen) {
+    fn apply_secret(&self, inner: &mut Inner, key: &str, seen: Seen) {
         let Some(named) = inner.secrets.get_mut(key) else { return };
         if named.version == seen {
             return;
@@ -253,8 +271,8 @@ impl Watched {
             // Also if no event had told of it: a pass may have read it there, found it foreign, and wait for its end.
             Seen::Absent | Seen::Unknown => Happened::Other,
         };
-        for known in named.by.iter().filter_map(|uid| inner.resources.get(uid)) {
-            self.wake(known.id.clone(), happened.clone());
+        for id in &named.by {
+            self.wake(id.clone(), happened.clone());
         }
     }
 
@@ -269,30 +287,50 @@ impl Watched {
 }
 
 impl Inner {
-    /// The resource names these Secrets, and no others any more. Whether there is one among them that it did not name before.
-    fn refer(&mut self, uid: &str, names: &[SecretKey]) -> bool {
-        let before = self.resources.get(uid).map(|known| known.names.clone()).unwrap_or_default();
-        for key in before.iter().filter(|key| !names.contains(key)) {
+    /// The resource names these Secrets, and no others any more. The names as all share them, and whether there is one among them that it did not
+    /// name before.
+    fn refer(&mut self, id: &Arc<ResourceId>, names: Vec<SecretKey>) -> (Box<[SecretKey]>, bool) {
+        let before = self.resources.get_mut(&id.uid).map(|known| std::mem::take(&mut known.names)).unwrap_or_default();
+        self.forget_names(id, before.iter().filter(|key| !names.contains(key)));
+        let mut names_others = false;
+        let shared = names.into_iter().map(|key| {
+            if let Some(key) = before.iter().find(|it| **it == key) {
+                return key.clone();
+            }
+            names_others = true;
+            self.name(id, key)
+        });
+        (shared.collect(), names_others)
+    }
+
+    fn name(&mut self, id: &Arc<ResourceId>, key: SecretKey) -> SecretKey {
+        let key = match self.secrets.get_key_value(&key) {
+            Some((shared, _)) => shared.clone(),
+            None => {
+                self.not_in_listings(&key);
+                key
+            }
+        };
+        self.secrets.entry(key.clone()).or_default().by.push(id.clone());
+        key
+    }
+
+    /// The resource does not name these Secrets any more.
+    fn forget_names<'a>(&mut self, id: &ResourceId, names: impl Iterator<Item = &'a SecretKey>) {
+        for key in names {
             if let Some(named) = self.secrets.get_mut(key) {
-                named.by.remove(uid);
+                named.by.retain(|by| by.uid != id.uid);
                 if named.by.is_empty() {
                     self.secrets.remove(key);
                 }
             }
         }
-        for key in names {
-            if !self.secrets.contains_key(key) {
-                self.not_in_listings(key);
-            }
-            self.secrets.entry(key.clone()).or_default().by.insert(uid.to_owned());
-        }
-        names.iter().any(|key| !before.contains(key))
     }
 
     /// A listing that is under way may have been made, or have passed this Secret, before: it is no proof of its absence.
     fn not_in_listings(&mut self, key: &SecretKey) {
-        for (_, listed) in self.listed.iter_mut().filter(|(scope, _)| scope.of_secrets && scope.covers(&key.0)) {
-            listed.insert(joined(key));
+        for (_, listed) in self.listed.iter_mut().filter(|(scope, _)| scope.of_secrets && scope.covers(namespace_of(key))) {
+            listed.insert(key.clone());
         }
     }
 }
@@ -303,24 +341,30 @@ impl Scope {
     }
 }
 
-/// Without the annotation that repeats the whole object, in text.
-fn without_copy(mut object: Tolerant<RevoiceitCredential>) -> Tolerant<RevoiceitCredential> {
-    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
-    object
+/// When the status says that the token is refreshed.
+fn refresh_at(object: &Tolerant<RevoiceitCredential>) -> Option<Timestamp> {
+    Some(object.0.as_ref().ok()?.status.as_ref()?.refresh_at.as_ref()?.0)
 }
 
-/// The Secrets that a resource names.
+/// The Secrets that a resource names, each once.
 fn named(object: &Tolerant<RevoiceitCredential>, namespace: &str) -> Vec<SecretKey> {
     let Ok(resource) = &object.0 else { return Vec::new() };
-    [&resource.spec.credentials_secret_ref.name, &resource.spec.target.name].map(|name| key(namespace, name)).into()
+    let mut names = [&resource.spec.credentials_secret_ref.name, &resource.spec.target.name].map(|name| key(namespace, name)).to_vec();
+    names.dedup();
+    names
 }
 
 fn key(namespace: &str, name: &str) -> SecretKey {
-    (namespace.to_owned(), name.to_owned())
+    joined(namespace, name).into()
 }
 
-fn joined((namespace, name): &SecretKey) -> String {
+fn joined(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
+}
+
+/// No namespace has a slash in its name.
+fn namespace_of(key: &str) -> &str {
+    key.split_once('/').map_or(key, |(namespace, _)| namespace)
 }
 
 #[cfg(test)]

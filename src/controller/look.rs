@@ -21,16 +21,28 @@ use super::{
     tolerant::Tolerant,
 };
 use crate::{
-    api::names,
+    api::{RevoiceitCredential, names},
     planner::{self, Claim, Ledger, Look, Name, Observed, Resource, Source, Target, Version},
     revoiceit::Auth,
 };
 
+/// Of a resource that is certainly new, without a GET: nobody has claimed it or said anything of it, so there is hardly a ledger, and hardly a target.
+/// A guess: enough to queue for a permit, after which all is read, but neither to act nor to rest on. `None` for any other resource.
+pub(super) fn first_sight<A: Auth>(cx: &Context<A>, seen: &Observed) -> Option<Look> {
+    let resource = wanted(cx, seen)?;
+    let sighted = Observed { resource, ..seen.clone() };
+    let Resource::Wanted(wanted) = &sighted.resource else { return None };
+    if wanted.status.is_some() || sighted.claim() != Claim::None {
+        return None;
+    }
+    let (source, targets) = (indexed(cx, seen, wanted), BTreeMap::from([(Name::new(&wanted.spec.target.name), Target::Absent)]));
+    Some(Look { began_at: None, resource: sighted.resource, ledger: Ledger::Absent, source, targets, quarrel: None })
+}
+
 /// The resource from the cache, ledger and targets by GET: enough to rest on, not to act on. `None` where the cache does not have it as a
 /// resource that is wanted.
 pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Option<Look>, Error> {
-    let Some(cached) = cx.watched.resource(&seen.id.uid) else { return Ok(None) };
-    let resource = classify::resource((*cached).clone(), &seen.id.uid);
+    let Some(resource) = wanted(cx, seen) else { return Ok(None) };
     let Resource::Wanted(wanted) = &resource else { return Ok(None) };
     let mut targets = BTreeMap::new();
     read_target(cx, seen, Name::new(&wanted.spec.target.name), &mut targets).await?;
@@ -38,15 +50,25 @@ pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<
     for name in listed(&ledger) {
         read_target(cx, seen, name, &mut targets).await?;
     }
-    let credentials = &wanted.spec.credentials_secret_ref.name;
-    let source = match cx.watched.secret(&seen.id.namespace, credentials) {
+    let source = indexed(cx, seen, wanted);
+    let quarrel = cx.repairs.quarrel(&seen.id.uid, &seen.policy);
+    Ok(Some(Look { began_at: None, resource, ledger, source, targets, quarrel }))
+}
+
+/// The resource from the cache, if that has it as one that is wanted.
+fn wanted<A: Auth>(cx: &Context<A>, seen: &Observed) -> Option<Resource> {
+    let cached = cx.watched.resource(&seen.id.uid)?;
+    Some(classify::resource(cached, &seen.id.uid)).filter(|resource| matches!(resource, Resource::Wanted(_)))
+}
+
+/// The credentials, as far as the index of the watch knows them.
+fn indexed<A: Auth>(cx: &Context<A>, seen: &Observed, wanted: &RevoiceitCredential) -> Source {
+    match cx.watched.secret(&seen.id.namespace, &wanted.spec.credentials_secret_ref.name) {
         Seen::At(version) => Source::Unread { version: Version::new(&*version) },
         Seen::Absent => Source::Missing,
         // No version is empty: a look has to tell.
         Seen::Unknown => Source::Unread { version: Version::new("") },
-    };
-    let quarrel = cx.repairs.quarrel(&seen.id.uid, &seen.policy);
-    Ok(Some(Look { began_at: None, resource, ledger, source, targets, quarrel }))
+    }
 }
 
 /// Everything, in order. The names of the targets come from the cache and from every earlier sight of this pass; when ledger or resource name
@@ -54,7 +76,7 @@ pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<
 pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Look, Error> {
     let mut wanted_names: BTreeSet<Name> = seen.targets.keys().cloned().collect();
     if let Some(cached) = cx.watched.resource(&seen.id.uid)
-        && let Ok(cached) = &cached.0
+        && let Ok(cached) = cached.0
     {
         wanted_names.insert(Name::new(&cached.spec.target.name));
     }
@@ -136,7 +158,7 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledge
     let is_old_news = match resources.get(name).await {
         Ok(found) => return Ok(found_resource(cx, classify::resource(found, uid), uid)),
         // As long as the watch has it, it may be the watch that is late, or the GET that is wrong: the time counts from when both agree.
-        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) && cx.watched.resource(uid).is_some() => {
+        Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) && cx.watched.has(uid) => {
             return Ok(found_resource(cx, Resource::NotFound { proven: false }, uid));
         }
         Err(kube::Error::Api(status)) if classify::says_not_found(&status, name) => cx.absences.not_found(uid, cx.now(), &cx.policy),
@@ -164,7 +186,7 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledge
 /// that was broken off closes the record of a resource that is wanted, and that one the watch has.
 fn has_seen_its_end<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledger) -> bool {
     let is_closed = matches!(ledger, Ledger::Here { record, .. } if record.closed);
-    let is_wanted = cx.watched.resource(&seen.id.uid).is_some_and(|known| kube::Resource::meta(&*known).deletion_timestamp.is_none());
+    let is_wanted = cx.watched.resource(&seen.id.uid).is_some_and(|known| kube::Resource::meta(&known).deletion_timestamp.is_none());
     is_closed && !is_wanted && cx.place.serves(&seen.id.namespace)
 }
 

@@ -9,6 +9,7 @@ mod events;
 mod facts;
 mod gate;
 mod index;
+mod kept;
 mod look;
 mod pass;
 mod perform;

@@ -58,7 +58,10 @@ pub(super) async fn pass<A: Auth>(
     news: &CancellationToken,
 ) -> Result<Ended, Error> {
     let mut seen = Observed::begin(id, stamp(), cx.policy.clone(), cx.place.clone());
-    if let Some(glance) = look::glance(cx, &seen).await? {
+    let guess = look::first_sight(cx, &seen);
+    let is_guessed = guess.is_some();
+    let glance = if is_guessed { guess } else { look::glance(cx, &seen).await? };
+    if let Some(glance) = glance {
         seen = with(seen, glance);
     }
     let mut permit: Option<(Permit, Lane)> = None;
@@ -73,6 +76,7 @@ pub(super) async fn pass<A: Auth>(
             return Ok(broken_off(now));
         }
         let act = match plan(&seen, now) {
+            Plan::Rest(_) if is_guessed && seen.sighted == Sighted::Glance => Act::Look,
             Plan::Rest(rest) => match finish(cx, &seen, rest).await? {
                 // The cache lags behind, for as long as its watch is broken: from another glance would come the same status, and conflict.
                 None if seen.sighted == Sighted::Glance => Act::Look,
@@ -282,5 +286,5 @@ fn is_unattended<A: Auth>(cx: &Context<A>, seen: &Observed) -> bool {
         Ledger::Unusable(_) => true,
         Ledger::Here { .. } => matches!(seen.resource, Resource::Wanted(_) | Resource::Unreadable(_)),
     };
-    is_left && cx.watched.resource(&seen.id.uid).is_none()
+    is_left && !cx.watched.has(&seen.id.uid)
 }

@@ -34,6 +34,8 @@ pub(super) struct Queue {
     keys: HashMap<Uid, Entry>,
     /// Of the keys that are not being worked on.
     due: BTreeSet<(Timestamp, Uid)>,
+    /// Keys that are looked at when nothing is due: at a start all of them, in the order in which they may be due.
+    looks: BTreeSet<(Timestamp, Uid)>,
     /// When it was last looked at.
     looked_at: Timestamp,
 }
@@ -49,6 +51,8 @@ struct Entry {
 #[derive(Debug)]
 enum State {
     Due(Timestamp),
+    /// To be looked at. When it may be due is a guess, and decides the order alone.
+    Look(Timestamp),
     /// Nothing is due until something happens.
     Idle,
     /// With what happened meanwhile.
@@ -73,6 +77,11 @@ impl Queue {
             State::Running(meanwhile) if meanwhile.len() < MEANWHILE => meanwhile.push(happened),
             State::Running(meanwhile) => *meanwhile = vec![Happened::Other],
             State::Due(at) if *at <= now => {}
+            State::Look(at) => {
+                self.looks.remove(&(*at, uid.clone()));
+                entry.state = State::Due(now);
+                self.due.insert((now, uid));
+            }
             State::Due(at) => {
                 self.due.remove(&(*at, uid.clone()));
                 entry.state = State::Due(now);
@@ -85,21 +94,34 @@ impl Queue {
         }
     }
 
-    /// Whether there is a key that is due.
+    /// The resource is to be looked at when nothing is due, those first that may be due first. One that is known is not asked for again.
+    pub(super) fn look(&mut self, id: &Arc<ResourceId>, maybe_due: Timestamp) {
+        let uid = Uid::from(id.uid.as_str());
+        if !self.keys.contains_key(&uid) {
+            self.keys.insert(uid.clone(), Entry { id: id.clone(), state: State::Look(maybe_due), troubles: 0 });
+            self.looks.insert((maybe_due, uid));
+        }
+    }
+
+    /// Whether there is a key to be worked on.
     pub(super) fn is_due(&mut self, now: Timestamp) -> bool {
         if planner::after(now, SET_BACK) < self.looked_at {
             self.all_due(now);
         }
         self.looked_at = now;
+        !self.looks.is_empty() || self.is_first_due(now)
+    }
+
+    fn is_first_due(&self, now: Timestamp) -> bool {
         self.due.first().is_some_and(|(at, _)| *at <= now)
     }
 
-    /// The key that has been due longest, now being worked on.
+    /// The key that has been due longest, or else the first to be looked at, now being worked on.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<Arc<ResourceId>> {
         if !self.is_due(now) {
             return None;
         }
-        let (_, uid) = self.due.pop_first()?;
+        let (_, uid) = if self.is_first_due(now) { self.due.pop_first()? } else { self.looks.pop_first()? };
         let entry = self.keys.get_mut(&uid)?;
         entry.state = State::Running(Vec::new());
         Some(entry.id.clone())
@@ -116,7 +138,9 @@ impl Queue {
 
     /// The pass of the key ended, and says when the next one is due. What happened meanwhile counts unless the pass did it.
     pub(super) fn ended(&mut self, uid: &str, until: Until, is_own: impl Fn(&str) -> bool, now: Timestamp) {
-        let Some(entry) = self.keys.get_mut(uid) else { return };
+        // One for all places: each is a piece of memory of its own.
+        let Some(uid) = self.keys.get_key_value(uid).map(|(uid, _)| uid.clone()) else { return };
+        let Some(entry) = self.keys.get_mut(&uid) else { return };
         let is_news = |happened: &Happened| !matches!(happened, Happened::Written(version) if is_own(version));
         let woken = matches!(&entry.state, State::Running(meanwhile) if meanwhile.iter().any(is_news));
         entry.troubles = 0;
@@ -125,12 +149,12 @@ impl Queue {
             Until::At(at) => Some(at),
             Until::Woken => None,
             Until::Forgotten => {
-                self.keys.remove(uid);
+                self.keys.remove(&uid);
                 return;
             }
         };
         entry.state = next.map_or(State::Idle, State::Due);
-        self.due.extend(next.map(|at| (at, Uid::from(uid))));
+        self.due.extend(next.map(|at| (at, uid)));
     }
 
     /// The pass of the key ended in trouble with the API server, which may have said how long to wait.
@@ -269,6 +293,25 @@ mod tests {
         assert_eq!(next(&mut queue, 1_000_000).as_deref(), Some("a"));
         assert_eq!(next(&mut queue, 1_000_000).as_deref(), Some("b"));
     }
+
+    #[test]
+    fn what_is_due_comes_before_what_is_looked_at_and_that_in_the_order_of_its_guess() {
+        let mut queue = Queue::default();
+        for (uid, maybe_due) in [("c", 30), ("a", 10), ("b", 20)] {
+            queue.look(&id(uid), at(maybe_due));
+        }
+        assert_eq!(next(&mut queue, 0).as_deref(), Some("a"));
+        queue.wake(&id("event"), Happened::Other, at(1));
+        queue.wake(&id("c"), Happened::Other, at(1));
+        queue.look(&id("c"), at(0));
+        assert_eq!(
+            [1, 1, 1, 1].map(|second| next(&mut queue, second)),
+            [Some("c"), Some("event"), Some("b"), None].map(|it| it.map(str::to_owned))
+        );
+        queue.ended("b", Until::Woken, |_| false, at(1));
+        assert!(!queue.is_due(at(1)));
+    }
+
     #[test]
     fn a_clock_that_was_set_back_makes_everything_due() {
         let mut queue = Queue::default();

@@ -34,11 +34,13 @@ pub async fn serve<A: Auth>(
         return;
     }
     tracing::info!("leading");
+    // What was told before is known by now, and all of it is looked at: nothing is looked at twice.
+    while wakes.try_recv().is_ok() {}
     let stop = stop.child_token();
     let mut sweeps = AbortOnDropHandle::new(tokio::spawn(sweep_on_and_on(cx.clone(), stop.clone())));
     let mut work = Work::new(cx.clone(), wakes, concurrency, stop.clone());
-    for id in cx.watched.ids() {
-        work.wake(&id);
+    for (id, maybe_due) in cx.watched.ids_by_status() {
+        work.look(&id, maybe_due);
     }
     while !stop.is_cancelled() {
         pulse.beat();

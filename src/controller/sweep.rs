@@ -41,7 +41,7 @@ pub(super) async fn unattended<A: Auth>(cx: &Context<A>) -> Result<Unattended, E
     let mut found = Unattended { gone: Vec::new(), nameless: Vec::new() };
     for (ledger, name) in listed.items.iter().zip(&names) {
         let Some(uid) = name.strip_prefix(names::LEDGER_PREFIX) else { continue };
-        if cx.watched.resource(uid).is_some() {
+        if cx.watched.has(uid) {
             cx.facts.unattended(uid, false);
             continue;
         }

@@ -88,6 +88,11 @@ impl<A: Auth> Work<A> {
         self.queue.wake(id, Happened::Other, self.cx.now());
     }
 
+    /// This resource is looked at when nothing is due.
+    pub(super) fn look(&mut self, id: &Arc<ResourceId>, maybe_due: Timestamp) {
+        self.queue.look(id, maybe_due);
+    }
+
     /// The next thing that happens: the end of a pass, the beginning of another, an event, a second. May be dropped at any point.
     pub(super) async fn step(&mut self) -> Option<Ended> {
         // A place is taken only for a pass that is due: those that were parked wait for one, too.
@@ -156,7 +161,7 @@ impl<A: Auth> Work<A> {
                     Err(error) => {
                         tracing::warn!(namespace = id.namespace, name = id.name, error = %error.told(), "a pass ended in trouble, and comes back");
                         cx.metrics.pass(PassResult::Error, took);
-                        if cx.watched.resource(&id.uid).is_none() {
+                        if !cx.watched.has(&id.uid) {
                             cx.facts.unattended(&id.uid, true);
                         }
                         self.queue.troubled(&id.uid, error.retry_after(), now);

@@ -1,22 +1,17 @@
-//! The operator as a process: started, asked, stopped and killed.
+//! Starting operators, each under its own service account.
 
-use std::{path::Path, process::Command, sync::atomic::Ordering, time::Duration};
+use std::{path::Path, process::Command, sync::atomic::Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
+pub(crate) use revoiceit_harness::operator::Operator;
 use revoiceit_harness::{
-    process::{Process, Signal},
+    process::Process,
     wait::{GENEROUS, eventually},
 };
 use revoiceit_operator::api::names;
 use serde_json::Value;
 
 use crate::world::World;
-
-/// A running operator, under its own service account.
-pub(crate) struct Operator {
-    pub(crate) process: Process,
-    admin_url: String,
-}
 
 impl World {
     /// Starts an operator and waits until it is ready. It is named `operator-0`, `operator-1`, … in its logs.
@@ -62,67 +57,4 @@ impl World {
         let file = self.scratch.write("policy.json", policy.to_string())?;
         Ok(file.display().to_string())
     }
-}
-
-impl Operator {
-    /// When its admin server listens.
-    pub(crate) async fn listening(process: Process) -> Result<Self> {
-        let admin_url = eventually("the operator to listen", GENEROUS, async || {
-            ensure!(process.is_running(), "it ended{}", process.tail());
-            let log = process.stderr()?;
-            let line = log.lines().find(|line| line.contains("admin server listens")).context("not yet")?;
-            let line: Value = serde_json::from_str(line)?;
-            Ok::<_, anyhow::Error>(format!("http://{}", find_address(&line).context("no address in the line")?))
-        })
-        .await?;
-        Ok(Self { process, admin_url })
-    }
-
-    /// The body of an answer of the admin server; an error unless it is a 200.
-    pub(crate) async fn get(&self, path: &str) -> Result<String> {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-        let answer = client.get(format!("{}{path}", self.admin_url)).send().await?;
-        let status = answer.status();
-        let body = answer.text().await?;
-        ensure!(status.is_success(), "{status}: {body}");
-        Ok(body)
-    }
-
-    /// SIGTERM, and how it ended.
-    pub(crate) async fn stop(&self) -> Result<()> {
-        let status = self.process.stop(GENEROUS).await?;
-        ensure!(status.success(), "it ended with {status}{}", self.process.tail());
-        Ok(())
-    }
-
-    /// SIGKILL.
-    pub(crate) fn kill(&self) {
-        self.process.kill();
-    }
-
-    /// Waits until its metrics have this line.
-    pub(crate) async fn shows(&self, line: &str) -> Result<()> {
-        eventually(&format!("/metrics to have {line}"), GENEROUS, async || {
-            let (name, _) = line.split_once(' ').context("a line is a name and a value")?;
-            let metrics = self.get("/metrics").await?;
-            let shown: Vec<&str> = metrics.lines().filter(|shown| shown.starts_with(name)).collect();
-            ensure!(shown.contains(&line), "it has {shown:?}");
-            Ok::<_, anyhow::Error>(())
-        })
-        .await
-    }
-
-    /// Whether its metrics say that it leads.
-    pub(crate) async fn leads(&self) -> Result<bool> {
-        Ok(self.get("/metrics").await?.lines().any(|line| line == "revoiceit_leader 1"))
-    }
-
-    /// Stops it in its tracks.
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        self.process.signal(signal)
-    }
-}
-
-fn find_address(line: &Value) -> Option<&str> {
-    line["fields"]["address"].as_str().or_else(|| line["address"].as_str())
 }

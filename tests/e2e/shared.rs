@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
 use revoiceit_harness::cluster::{Cluster, Options};
+pub(crate) use revoiceit_harness::install::install;
 use tokio::sync::OnceCell;
 
 /// What people install, from the folder that the tests are built in.
@@ -23,13 +24,6 @@ pub(crate) async fn installed() -> Result<&'static Cluster> {
             Ok(cluster)
         })
         .await
-}
-
-/// Applies a file as an administrator would, takes warnings for errors, and waits until the CRD is served.
-pub(crate) async fn install(cluster: &Cluster, file: &str) -> Result<()> {
-    cluster.kubectl(["apply", "--server-side", "--warnings-as-errors", "-f", file]).await?;
-    cluster.kubectl(["wait", "--for=condition=Established", "crd/revoiceitcredentials.revoiceit.com"]).await?;
-    Ok(())
 }
 
 /// A new namespace.

@@ -20,7 +20,9 @@
 //! it is dropped, when the test panics, and when the test's own process is killed.
 
 pub mod cluster;
+pub mod install;
 pub mod node;
+pub mod operator;
 pub mod pages;
 pub mod ports;
 pub mod process;

@@ -170,13 +170,17 @@ impl Setup {
             flag("service-account-signing-key-file", self.signing_key.display()),
             flag("authorization-mode", if self.options.with_node { "Node,RBAC" } else { "RBAC" }),
             flag("token-auth-file", self.tokens.display()),
-            flag("audit-policy-file", self.audit_policy.display()),
-            flag("audit-log-path", self.audit_log.display()),
-            // A line is in the file before the request goes on; the count of requests relies on it.
-            flag("audit-log-mode", "blocking"),
-            // Never begin a new file: the count reads one.
-            flag("audit-log-maxsize", 0),
         ];
+        if !self.options.without_audit {
+            flags.extend([
+                flag("audit-policy-file", self.audit_policy.display()),
+                flag("audit-log-path", self.audit_log.display()),
+                // A line is in the file before the request goes on; the count of requests relies on it.
+                flag("audit-log-mode", "blocking"),
+                // Never begin a new file: the count reads one.
+                flag("audit-log-maxsize", 0),
+            ]);
+        }
         if self.options.with_node {
             flags.push(flag("enable-admission-plugins", "NodeRestriction"));
             // For the logs of pods.

@@ -37,6 +37,8 @@ pub struct Options {
     /// With a scheduler, all controllers, and the API server at the address at which pods look for it. [`Node`](crate::node::Node)
     /// sets it; by itself it lacks that address.
     pub with_node: bool,
+    /// Without the audit log, which costs the API server time: where time is measured and requests are not.
+    pub without_audit: bool,
     /// Further flags of the API server, after those of the harness.
     pub api_server_flags: Vec<String>,
 }
