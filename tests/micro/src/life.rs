@@ -125,9 +125,10 @@ impl Life {
                 let issued = Issued { access: AccessToken::new(TOKEN), refresh: RefreshToken::new(TOKEN), lifetime: None };
                 Came::Answered { sent_at: self.now, answer: Answer::Issue(Ok(issued)) }
             }
-            Act::Refresh { revision } => {
+            Act::Refresh { .. } => {
+                let live = seen.record().and_then(|record| record.live.as_ref()).expect("a line");
                 let refreshed = Refreshed { access: AccessToken::new(format!("{TOKEN}2")), rotated: None, lifetime: None };
-                Came::Answered { sent_at: self.now, answer: Answer::Refresh(*revision, Ok(refreshed)) }
+                Came::Answered { sent_at: self.now, answer: Answer::Refresh(live.id(), Ok(refreshed)) }
             }
             act => unreachable!("{act:?} in a life in which nothing goes wrong"),
         }
