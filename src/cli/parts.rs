@@ -131,7 +131,9 @@ pub(super) fn watch_resources(
     let mut all = Vec::new();
     for namespace in namespaces {
         let of = named(namespace.as_deref());
-        let name = format!("RevoiceitCredentials of {of} (is the CRD installed, and may the operator list them? kubectl apply --server-side -k crds)");
+        let name = format!(
+            "RevoiceitCredentials of {of} (is the CRD installed, and may the operator list them? kubectl apply --server-side -k crds)"
+        );
         let synced = Synced::new(readiness.register(name));
         let scope = Scope { of_secrets: false, namespace: namespace.clone() };
         all.push(synced.token());
