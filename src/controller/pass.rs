@@ -97,7 +97,7 @@ pub(super) async fn pass<A: Auth>(
                     }
                 }
                 seen = seen.without_sights();
-                permit = slot.parked(wait(cx, deadline, lane, patience)).await.map(|granted| (granted, lane));
+                permit = slot.waits(wait(cx, deadline, lane, patience)).await.map(|granted| (granted, lane));
                 if permit.is_none() {
                     return Ok(broken_off(cx.now()));
                 }

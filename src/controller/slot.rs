@@ -1,8 +1,11 @@
 //! How many passes talk to Kubernetes at a time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 /// `--concurrency` places.
 #[derive(Clone, Debug)]
@@ -13,6 +16,7 @@ pub(super) struct Slots(Arc<Semaphore>);
 pub(super) struct Slot {
     slots: Slots,
     held: Option<OwnedSemaphorePermit>,
+    waited: Duration,
 }
 
 impl Slots {
@@ -22,7 +26,7 @@ impl Slots {
 
     /// A place, when there is one.
     pub(super) async fn take(&self) -> Slot {
-        Slot { slots: self.clone(), held: self.permit().await }
+        Slot { slots: self.clone(), held: self.permit().await, waited: Duration::ZERO }
     }
 
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
@@ -38,6 +42,19 @@ impl Slot {
         let waited = wait.await;
         self.held = self.slots.permit().await;
         waited
+    }
+
+    /// The same for the gate, whose time is not the pass's own.
+    pub(super) async fn waits<T>(&mut self, wait: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let waited = self.parked(wait).await;
+        self.waited += began.elapsed();
+        waited
+    }
+
+    /// For how long this pass [waited](Self::waits) in all.
+    pub(super) fn waited(&self) -> Duration {
+        self.waited
     }
 }
 
@@ -58,5 +75,15 @@ mod tests {
         drop(taken);
         drop(slot);
         assert!(slots.take().now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_is_waited_for_the_gate_is_no_time_of_the_pass() {
+        let mut slot = Slots::new(1).take().await;
+        for seconds in [3, 4] {
+            slot.waits(tokio::time::sleep(Duration::from_secs(seconds))).await;
+            slot.parked(tokio::time::sleep(Duration::from_secs(60))).await;
+        }
+        assert_eq!(slot.waited(), Duration::from_secs(7));
     }
 }

@@ -128,7 +128,7 @@ impl<A: Auth> Work<A> {
         let work = async move {
             let began = Instant::now();
             let came = pass(&cx, id.clone(), &mut slot, &stop, &news).await;
-            Outcome { id, began_at, came, took: began.elapsed() }
+            Outcome { id, began_at, came, took: began.elapsed().saturating_sub(slot.waited()) }
         };
         let task = self.tasks.spawn(work.instrument(span));
         self.of.insert(task.id(), of);
