@@ -222,6 +222,44 @@ fn hurried() -> Value {
     policy
 }
 
+/// As after a restore of etcd, which brings back everything as it was.
+#[tokio::test]
+async fn a_ledger_from_before_a_rotation_gets_a_new_line_and_what_was_issued_since_is_counted_nowhere() -> Result<()> {
+    let world = World::with(six_seconds).await?;
+    let mut policy = hurried();
+    merge(&mut policy, json!({ "minGrace": 200 }));
+    let flags = ["--policy-for-tests", &world.policy(&policy)?];
+    world.credentials("client").await?;
+    let first = world.operator(&flags).await?;
+    world.speech(json!({ "revocation": { "grace": "0s" } })).await?;
+    world.ready("speech").await?;
+    let ledger = ledger(&world, "speech").await?;
+    let snapshot = ledger.data.clone().unwrap_or_default().remove(names::LEDGER_KEY).context("no record")?.0;
+    let states = || world.sandbox.truth().lines.iter().map(Line::state).collect::<Vec<LineState>>();
+
+    world.patch("speech", &json!({ "metadata": { "annotations": { names::ROTATE_ANNOTATION: "one" } } })).await?;
+    eventually("the first line to be revoked", GENEROUS, async || {
+        ensure!(states() == [LineState::Revoked, LineState::Live], "{:?}", states());
+        anyhow::Ok(())
+    })
+    .await?;
+    first.stop().await?;
+    world.patch("speech", &json!({ "metadata": { "annotations": { names::ROTATE_ANNOTATION: null } } })).await?;
+    put(&world, &ledger.name_any(), snapshot).await?;
+
+    let second = world.operator(&flags).await?;
+    eventually("the token of a third line", GENEROUS, async || {
+        let (token, truth) = (world.token("token").await?, world.sandbox.truth());
+        let line = truth.access(&token).map(|(line, _)| line.number);
+        ensure!(line == Some(3), "it is of line {line:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    world.reason("speech", "TokenReady").await?;
+    assert_eq!((states(), world.suspected_lost("speech").await?), (vec![LineState::Revoked, LineState::Live, LineState::Live], 0));
+    world.no_secret_is_told(&[&second]).await
+}
+
 #[tokio::test]
 async fn of_two_operators_in_different_namespaces_the_second_does_nothing_and_says_so_when_the_first_is_gone() -> Result<()> {
     let world = World::with(six_seconds).await?;
