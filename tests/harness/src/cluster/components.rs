@@ -177,8 +177,8 @@ impl Setup {
                 flag("audit-log-path", self.audit_log.display()),
                 // A line is in the file before the request goes on; the count of requests relies on it.
                 flag("audit-log-mode", "blocking"),
-                // Never begin a new file: the count reads one.
-                flag("audit-log-maxsize", 0),
+                // Megabytes. Never begin a new file: the count reads one. 0 means that only for newer versions.
+                flag("audit-log-maxsize", 1_000_000),
             ]);
         }
         if self.options.with_node {
