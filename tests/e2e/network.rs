@@ -153,7 +153,7 @@ async fn an_intent_that_was_never_sent_is_withdrawn_however_long_the_api_server_
     let world = &stage.world;
     // The first request that follows the saving of an intent, and the looks after that.
     let claim = stage.proxy.inject(Fault::status(503, "ServiceUnavailable").method("PATCH").path("/revoiceitcredentials/speech?"));
-    let look = stage.proxy.inject(Fault::status(503, "ServiceUnavailable").method("GET").path("/secrets/rvc-").after(2));
+    let look = stage.proxy.inject(Fault::status(503, "ServiceUnavailable").method("GET").path("/secrets/rvc-").after(1));
     world.own("speech", json!({})).await?;
     eventually("the intent to have run out, unsent", GENEROUS, async || {
         ensure!(stage.proxy.struck(claim) == 1, "no intent");
