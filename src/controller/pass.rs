@@ -60,7 +60,9 @@ pub(super) async fn pass<A: Auth>(
     let mut seen = Observed::begin(id, stamp(), cx.policy.clone(), cx.place.clone());
     let guess = look::first_sight(cx, &seen);
     let is_guessed = guess.is_some();
-    let glance = if is_guessed { guess } else { look::glance(cx, &seen).await? };
+    // Whoever waits for a permit holds what a pass holds, and there may be as many of them as there are resources. So what talks to the API server,
+    // which is large, is held only while it does.
+    let glance = if is_guessed { guess } else { Box::pin(look::glance(cx, &seen)).await? };
     if let Some(glance) = glance {
         seen = with(seen, glance);
     }
@@ -77,7 +79,7 @@ pub(super) async fn pass<A: Auth>(
         }
         let act = match plan(&seen, now) {
             Plan::Rest(_) if is_guessed && seen.sighted == Sighted::Glance => Act::Look,
-            Plan::Rest(rest) => match finish(cx, &seen, rest).await? {
+            Plan::Rest(rest) => match Box::pin(finish(cx, &seen, rest)).await? {
                 // The cache lags behind, for as long as its watch is broken: from another glance would come the same status, and conflict.
                 None if seen.sighted == Sighted::Glance => Act::Look,
                 until => return Ok(Ended { until: until.unwrap_or(Until::At(now)), left: Some(planner::remains(&seen)) }),
@@ -95,7 +97,7 @@ pub(super) async fn pass<A: Auth>(
                         && let Some(rest) = planner::overdue(&seen, now)
                     {
                         // Best effort: a status that cannot be written must not keep the call out of the line.
-                        if let Err(error) = finish(cx, &seen, rest).await {
+                        if let Err(error) = Box::pin(finish(cx, &seen, rest)).await {
                             tracing::warn!(error = %error.told(), "the status was not written before a call is waited for");
                         }
                     }
@@ -114,9 +116,9 @@ pub(super) async fn pass<A: Auth>(
         is_in_doubt |= matches!(act, Act::SaveLedger(Change::Intend { .. }));
         let came = if act.is_call() {
             // Who waits for Revoiceit does not keep others from talking to Kubernetes.
-            slot.parked(perform(cx, &act, &seen)).await
+            slot.parked(Box::pin(perform(cx, &act, &seen))).await
         } else {
-            perform(cx, &act, &seen).await
+            Box::pin(perform(cx, &act, &seen)).await
         };
         let came = match came {
             Ok(came) => came,

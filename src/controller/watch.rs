@@ -26,6 +26,9 @@ use crate::{api::RevoiceitCredential, runtime::admin::Check};
 /// Secrets that can be neither credentials nor targets, and those that nobody but the operator has: left out by the server.
 const SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=revoiceit.com/ledger";
 
+/// So many objects are listed at a time. All of a page is in memory until the last of it has been taken in.
+const PAGE: u32 = 200;
+
 /// The longest pause between two attempts. An API server that comes back is heard within seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -56,13 +59,14 @@ impl Synced {
 /// Follows the resources of a namespace, or of all, for ever.
 pub async fn resources(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
     let api: Api<Tolerant<RevoiceitCredential>> = scoped(client, &scope);
-    follow(api, watcher::Config::default(), "RevoiceitCredentials", synced, |event| watched.on_resource(&scope, event)).await;
+    follow(api, watcher::Config::default().page_size(PAGE), "RevoiceitCredentials", synced, |event| watched.on_resource(&scope, event))
+        .await;
 }
 
 /// Follows the Secrets of a namespace, or of all, for ever: names and versions only.
 pub async fn secrets(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
     let api: Api<Tolerant<PartialObjectMeta<Secret>>> = scoped(client, &scope);
-    let config = watcher::Config::default().fields(SECRETS);
+    let config = watcher::Config::default().page_size(PAGE).fields(SECRETS);
     follow(api, config, "Secrets", synced, |event| watched.on_secret(&scope, event_of(event))).await;
 }
 

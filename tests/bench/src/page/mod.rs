@@ -239,13 +239,13 @@ fn rest(figures: &Rest) -> String {
 }
 
 fn growth(sizes: &[&Size]) -> String {
-    let mut table = "| resources | all ready after | processor time | memory at rest | peak | restart: in sync, new ones served, all looked at | GETs then | API server restarted: calls, writes, GETs |\n\
-                     |---|---|---|---|---|---|---|---|\n"
+    let mut table = "| resources | all ready after | processor time | memory at rest | peak | restart: in sync, new ones served, all looked at | memory then | GETs then | API server restarted: calls, writes, GETs |\n\
+                     |---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for size in sizes {
         let (again, storm) = (&size.restart, &size.storm);
         table += &format!(
-            "| {} | {:.1} s | {:.1} s | {} MiB | {} MiB | {:.2} s, {:.2} s, {:.1} s | {} | {}, {}, {} |\n",
+            "| {} | {:.1} s | {:.1} s | {} MiB | {} MiB | {:.2} s, {:.2} s, {:.1} s | {} MiB | {} | {}, {}, {} |\n",
             grouped(size.resources as u64),
             size.seconds,
             size.cpu_seconds,
@@ -254,6 +254,7 @@ fn growth(sizes: &[&Size]) -> String {
             again.synced_seconds,
             again.new_seconds,
             again.looked_seconds,
+            mib(again.rss_kib),
             grouped(again.gets),
             storm.calls,
             storm.writes,
