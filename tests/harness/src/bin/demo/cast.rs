@@ -115,8 +115,9 @@ impl Operator {
         let lines = [
             format!("run --kubeconfig {kubeconfig}"),
             format!("--namespace {NAMESPACE} --operator-namespace {SYSTEM}"),
-            format!("--api-url {} --allow-insecure-api --token-lifetime {LIFETIME}", revoiceit.api),
-            format!("--listen {listen} --lease-duration 5s --log-format text"),
+            format!("--api-url {} --allow-insecure-api", revoiceit.api),
+            format!("--token-lifetime {LIFETIME} --lease-duration 5s"),
+            format!("--listen {listen} --log-format text"),
         ];
         screen.command(&format!("revoiceit-operator {}", lines.join(CONTINUED)));
         let mut command = Command::new(beside("revoiceit-operator")?);

@@ -69,7 +69,7 @@ impl Play<'_> {
         self.show("cat tests/harness/demo/speech.yaml").await?;
         self.show(&format!("kubectl apply -n {NAMESPACE} -f tests/harness/demo/speech.yaml")).await?;
         let began = Instant::now();
-        self.show(&format!("kubectl wait -n {NAMESPACE} --for=condition=Ready --timeout=60s rvc/speech")).await?;
+        self.show(&format!("kubectl wait -n {NAMESPACE} --for=condition=Ready \\\n  --timeout=60s rvc/speech")).await?;
         self.screen.good(format_args!("ready ({})", seconds(began.elapsed())));
         self.show(&format!("kubectl get rvc -n {NAMESPACE}")).await?;
 
@@ -208,7 +208,7 @@ impl Play<'_> {
 
     /// The command that asks Revoiceit whether the token in a variable is valid.
     fn check(&self, variable: &str) -> String {
-        format!("curl -sSw '\\n' -H \"Authorization: Bearer ${variable}\" {}/check", self.revoiceit.api)
+        format!("curl -sSw '\\n' -H \"Authorization: Bearer ${variable}\" \\\n  {}/check", self.revoiceit.api)
     }
 
     /// A field of the resource's status; empty if there is none.
