@@ -95,7 +95,7 @@ pub(crate) fn simulated<T: Send + 'static, F: Future<Output = T>>(
 ) -> T {
     // What one history leaves in its thread is none of the next one's business.
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
         fastrand::seed(seed);
         runtime.block_on(async {
             clock::begin();
