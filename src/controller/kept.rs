@@ -1,4 +1,4 @@
-//! A resource as the index keeps it: as JSON, which takes a third of what the object takes. It is read again in a pass, of which there are few.
+//! A resource as the index keeps it: as JSON, which takes less memory than the object. It is read again in a pass, of which there are few.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Half an hour of an operator with all that a dashboard should show, for the picture of the dashboard: `make dashboard-picture`.
+//! Half an hour of an operator with all that a dashboard should show, for the picture of the dashboard: `make picture`.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -54,7 +54,7 @@ async fn happens(world: &World, operators: &[Operator], number: usize) -> Result
 }
 
 #[tokio::test]
-#[ignore = "half an hour; make dashboard-picture"]
+#[ignore = "half an hour; make picture"]
 async fn series_for_the_picture_of_the_dashboard() -> Result<()> {
     let file = std::env::var("SERIES").context("SERIES names the file for them")?;
     let world = World::new().await?;
