@@ -163,6 +163,8 @@ impl Record {
             expires_at: schedule::after(sent_at, schedule::lifetime(policy, issued.lifetime)),
             source: source.clone(),
             source_version: Some(source_version.clone()),
+            rejected: false,
+            unanswered: false,
         });
     }
 
@@ -178,9 +180,13 @@ impl Record {
             return;
         };
         if let Some(token) = &refreshed.rotated {
+            if live.unanswered {
+                self.suspects.lost = self.suspects.lost.saturating_add(1);
+            }
             let replaced = std::mem::replace(&mut live.refresh, token.clone());
             self.retire(live.revision, replaced, live.expires_at, None);
         }
+        (live.rejected, live.unanswered) = (false, false);
         live.revision = self.take_revision();
         live.access = refreshed.access.clone();
         live.sent_at = sent_at;
@@ -207,12 +213,9 @@ impl Record {
             let revision = self.take_revision();
             self.retire(revision, token.clone(), now, None);
         }
-        let rotation_may_be_lost = matches!(call, Called::Refresh(_))
-            && class == FailureClass::Rejected
-            && !self.rotates
-            && self.failed_refresh.as_ref().is_some_and(|failed| failed.class == FailureClass::Lost);
         // An intent that another took for lost was counted by it.
-        if (stood && !brought_nothing && readable.is_none()) || rotation_may_be_lost {
+        let is_lost = !brought_nothing && readable.is_none();
+        if (is_lost && stood) || self.doubts(call, class, is_lost) {
             self.suspects.lost = self.suspects.lost.saturating_add(1);
         }
         let earlier = match call {
@@ -231,6 +234,15 @@ impl Record {
                 }
             }
         }
+    }
+
+    /// Notes what a refresh that failed says about its line. True: that an earlier one has brought a token which nobody has.
+    fn doubts(&mut self, call: &Called, class: FailureClass, is_lost: bool) -> bool {
+        let Called::Refresh(of) = call else { return false };
+        let Some(live) = self.live.as_mut().filter(|live| live.is(of)) else { return false };
+        live.unanswered |= is_lost && !self.rotates;
+        live.rejected |= class == FailureClass::Rejected;
+        class == FailureClass::Rejected && std::mem::take(&mut live.unanswered)
     }
 
     fn retire(&mut self, revision: u64, refresh: RefreshToken, due: Timestamp, worked_at: Option<Timestamp>) {

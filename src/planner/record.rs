@@ -94,6 +94,12 @@ pub struct Live {
     pub source: Digest,
     /// Version of the credentials Secret in which that pair was last seen.
     pub source_version: Option<Version>,
+    /// Revoiceit has rejected `refresh` since. Only a refresh that succeeds disproves it, and that begins anew.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rejected: bool,
+    /// A refresh since had no answer that could be read, and nobody knew whether refreshes rotate: another refresh token may have come of it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unanswered: bool,
 }
 
 /// The line in use at a moment. After a ledger was restored another line may have its revision, so that the token is part of it.
@@ -103,6 +109,11 @@ pub struct LineId {
     pub revision: u64,
     /// Its refresh token.
     pub refresh: RefreshToken,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Live {
@@ -310,8 +321,7 @@ impl Record {
 
     /// When the live line's refresh token last worked, as far as is known; never once Revoiceit has said that it does not any more.
     pub(super) fn live_worked_at(&self) -> Option<Timestamp> {
-        let was_rejected = self.failed_refresh.as_ref().is_some_and(|failed| failed.class == FailureClass::Rejected);
-        self.live.as_ref().filter(|_| !was_rejected).map(|live| live.sent_at)
+        self.live.as_ref().filter(|live| !live.rejected).map(|live| live.sent_at)
     }
 
     /// `spec.revocation.deadline` as it was at the last save.

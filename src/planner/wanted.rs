@@ -202,10 +202,12 @@ pub(super) fn issue_cause(v: &View) -> Option<Cause> {
     if matches!(&v.seen.source, Source::Found { pair, .. } if Digest::of_pair(pair) != live.source) {
         return Some(Cause::CredentialsChanged);
     }
-    let is_close = v.line().is_some_and(|line| line.close_at <= v.now);
+    v.line().filter(|line| line.close_at <= v.now)?;
+    if live.rejected {
+        return Some(Cause::RefreshRejected);
+    }
     match record.failed_refresh.as_ref()?.class {
-        FailureClass::Rejected if is_close => Some(Cause::RefreshRejected),
-        FailureClass::Unavailable | FailureClass::Malformed if is_close && v.seen.spent.refreshed => Some(Cause::RefreshFailing),
+        FailureClass::Unavailable | FailureClass::Malformed if v.seen.spent.refreshed => Some(Cause::RefreshFailing),
         FailureClass::Rejected | FailureClass::Unavailable | FailureClass::Malformed | FailureClass::NotSent | FailureClass::Lost => None,
     }
 }

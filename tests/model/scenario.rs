@@ -240,7 +240,7 @@ fn live(expires_at: Time) -> World {
     world.targets[0] = Target::Ours { owner: Some(0), content: access, of: 0, is_immutable: false };
     let mut record = Record { claimed: true, next_revision: 2, ..Record::default() };
     record.listed[0] = Listed::Yes;
-    record.live = Some(Live { revision: 1, refresh, access, expires_at, pair: 0, version: Some(0) });
+    record.live = Some(Live { revision: 1, refresh, access, expires_at, pair: 0, version: Some(0), ..Live::default() });
     world.ledgers[0] = Some(record);
     world
 }

@@ -178,6 +178,8 @@ pub(crate) struct Live {
     pub(crate) expires_at: Time,
     pub(crate) pair: u8,
     pub(crate) version: Option<u8>,
+    pub(crate) rejected: bool,
+    pub(crate) unanswered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]

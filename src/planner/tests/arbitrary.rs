@@ -58,7 +58,7 @@ fn an_intent(stamps: &'static [&'static str]) -> impl Strategy<Value = Intent> {
 /// The revisions are those that the order gives: first the retired ones, then the live one.
 fn tokens() -> impl Strategy<Value = Record> {
     let retired = (a_time(), 0..3_u32, option::of(a_time()), option::of(a_time()));
-    (vec(retired, 0..10), option::of((a_time(), 0..7200_i64, 1..3_u64, 0..3_u64))).prop_map(|(retired, lived)| {
+    (vec(retired, 0..10), option::of((a_time(), 0..7200_i64, 1..3_u64, 0..3_u64, any::<[bool; 2]>()))).prop_map(|(retired, lived)| {
         let mut it = record();
         for (due, tries, not_before, worked_at) in retired {
             let mut more = it.clone().retiring(it.next_revision, "10:00");
@@ -67,11 +67,12 @@ fn tokens() -> impl Strategy<Value = Record> {
             }
             it = more;
         }
-        if let Some((sent_at, lifetime, pair, seen_in)) = lived {
+        if let Some((sent_at, lifetime, pair, seen_in, doubts)) = lived {
             let mut line = live(it.next_revision, "10:00");
             line.sent_at = sent_at;
             line.expires_at = sent_at.checked_add(lifetime.seconds()).unwrap_or(Timestamp::MAX);
             (line.source, line.source_version) = (digest(pair), (seen_in > 0).then(|| version(seen_in)));
+            [line.rejected, line.unanswered] = doubts;
             it.next_revision += 1;
             it.live = Some(line);
         }

@@ -117,7 +117,13 @@ impl Record {
     }
 
     pub(super) fn failed_refresh(self, class: FailureClass, at_: &str, not_before: &str) -> Self {
-        self.edited(|it| it.failed_refresh = Some(failed(class, at_, not_before)))
+        self.edited(|it| {
+            it.failed_refresh = Some(failed(class, at_, not_before));
+            if let Some(live) = &mut it.live {
+                live.rejected = class == FailureClass::Rejected;
+                live.unanswered = class == FailureClass::Lost || class == FailureClass::Malformed;
+            }
+        })
     }
 }
 

@@ -124,12 +124,12 @@ pub(super) fn record() -> Record {
     Record { claimed: true, ..Record::new(&place(), id(), minutes(5)) }
 }
 
-/// A live line with this revision, whose access token was asked for at this time.
 /// Of [`live`] with this revision.
 pub(super) fn line_id(revision: u64) -> LineId {
     LineId { revision, refresh: refresh(revision) }
 }
 
+/// A live line with this revision, whose access token was asked for at this time.
 pub(super) fn live(revision: u64, sent_at: &str) -> Live {
     let sent_at = at(sent_at);
     Live {
@@ -140,6 +140,8 @@ pub(super) fn live(revision: u64, sent_at: &str) -> Live {
         expires_at: sent_at + minutes(60),
         source: digest(1),
         source_version: Some(version(1)),
+        rejected: false,
+        unanswered: false,
     }
 }
 

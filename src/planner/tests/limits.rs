@@ -195,6 +195,19 @@ fn a_line_that_cannot_be_refreshed_is_replaced_close_to_its_end() {
     assert_eq!(story.record().failed_refresh, None);
 }
 
+/// What could not be sent says nothing about the line, and what was heard of it stays true.
+#[test]
+fn a_line_that_cannot_be_refreshed_is_replaced_also_when_later_refreshes_are_not_answered() {
+    for failure in [Failure::NotSent, Failure::Lost, unavailable()] {
+        let mut story = settled();
+        story.fails([Failure::Rejected, failure]);
+        assert!(story.at("10:45").pass().contains(&"Refresh 1".to_owned()));
+        assert!(story.pass_on().contains(&"Refresh 1".to_owned()));
+        let acts = story.at("10:52:30").pass();
+        assert_eq!(acts[1..4], ["TryTarget speech-token", "Save Intend RefreshRejected", "Issue"]);
+    }
+}
+
 /// There is a valid token, and it is somebody's doing that pods do not read it: another one would not help them.
 #[test]
 fn nothing_is_minted_because_the_target_is_fought_over() {

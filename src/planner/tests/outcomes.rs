@@ -194,7 +194,10 @@ fn a_refresh_that_fails_beside_a_valid_token() {
         let (hand, record, seen) = answered(refreshing(), now, Answer::Refresh(line_id(1), Err(failure(class))));
         assert_eq!(hand, Hand::Failed { call: Called::Refresh(line_id(1)), failure: failure(class), sent_at: now });
         let failed = Failed { not_before: after(now, Duration::from_millis(239_750)), ..failed(class, "10:44:01", "10:00") };
-        let expected = super::fixtures::record().live(1, "10:00").edited(|it| it.failed_refresh = Some(failed));
+        let expected = super::fixtures::record()
+            .live(1, "10:00")
+            .failed_refresh(class, "10:44:01", "10:00")
+            .edited(|it| it.failed_refresh = Some(failed));
         assert_eq!(record, expected, "{class:?}: no suspect, for no token can have come of it");
         assert_eq!(next(&seen, now), format!("Ready=True {reason}"));
     }
@@ -215,15 +218,36 @@ fn a_refresh_that_fails_where_refreshes_rotate() {
     }
 }
 
+/// What is seen at 10:50 after these refreshes, one a minute.
+fn refreshed_in_vain(classes: &[FailureClass]) -> Observed {
+    let clocks = ["10:45", "10:46", "10:47", "10:48", "10:49"];
+    let seen = clocks.into_iter().zip(classes).fold(settled(), |seen, (clock, class)| {
+        let answer = Answer::Refresh(line_id(1), Err(failure(*class)));
+        let (_, record, _) = answered(seen.looked_at(clock), at(clock), answer);
+        settled().with(record).delivered()
+    });
+    seen.looked_at("10:50")
+}
+
 /// Nobody knew that it rotates, and the first answer that could have told was lost.
 #[test]
-fn a_refresh_that_is_rejected_right_after_a_lost_one_counts_a_suspect() {
-    let now = at("10:50");
-    for (class, suspects) in FAILURES.into_iter().zip([0, 1, 0, 0, 0]) {
-        let before = record().live(1, "10:00").failed_refresh(class, "10:45", "10:48");
-        let seen = settled().with(before).delivered().looked_at("10:50");
-        let (_, record, _) = answered(seen, now, Answer::Refresh(line_id(1), Err(Failure::Rejected)));
-        assert_eq!(record.suspects, lost(suspects), "after {class:?}");
+fn a_refresh_that_is_rejected_some_time_after_a_lost_one_counts_one_suspect() {
+    for (class, suspects) in FAILURES.into_iter().zip([0, 1, 0, 0, 1]) {
+        for between in [&[][..], &[FailureClass::NotSent], &[FailureClass::Unavailable, FailureClass::NotSent]] {
+            let seen = refreshed_in_vain(&[&[class], between, &[FailureClass::Rejected, FailureClass::Rejected]].concat());
+            assert_eq!(seen.record().map(|it| it.suspects), Some(lost(suspects)), "after {class:?} and {between:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refresh_that_rotates_some_time_after_a_lost_one_counts_one_suspect() {
+    for (class, suspects) in FAILURES.into_iter().zip([0, 1, 0, 0, 1]) {
+        let seen = refreshed_in_vain(&[class, FailureClass::NotSent]);
+        let (_, record, _) = answered(seen, at("10:50"), Answer::Refresh(line_id(1), Ok(rotated(5))));
+        assert_eq!((record.suspects, record.rotates), (lost(suspects), true), "after {class:?}");
+        let doubts = record.live.map(|live| (live.rejected, live.unanswered));
+        assert_eq!(doubts, Some((false, false)), "the token that it brought is another one");
     }
 }
 

@@ -108,6 +108,8 @@ impl Codec {
             expires_at: at(live.expires_at),
             source: self.pair_digest(live.pair),
             source_version: live.version.map(version),
+            rejected: live.rejected,
+            unanswered: live.unanswered,
         }
     }
 
@@ -120,6 +122,8 @@ impl Codec {
             expires_at: time(live.expires_at),
             pair: self.pair_of(&live.source),
             version: live.source_version.as_ref().map(small_version),
+            rejected: live.rejected,
+            unanswered: live.unanswered,
         }
     }
 
