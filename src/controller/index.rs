@@ -13,7 +13,10 @@ use kube::{ResourceExt, runtime::watcher::Event};
 use tokio::sync::mpsc;
 
 use super::{kept::Kept, queue::Happened, tolerant::Tolerant};
-use crate::{api::RevoiceitCredential, planner::ResourceId};
+use crate::{
+    api::RevoiceitCredential,
+    planner::{Name, ResourceId},
+};
 
 /// So many of the operator's own writes are known again when their events come. Events come within milliseconds of a write.
 const OWN: usize = 8192;
@@ -63,7 +66,7 @@ struct Known {
 
 #[derive(Debug, Default)]
 struct Named {
-    /// Mostly one.
+    /// By UID. Mostly one.
     by: Vec<Arc<ResourceId>>,
     version: Seen,
 }
@@ -111,6 +114,11 @@ impl Watched {
     pub fn resource(&self, uid: &str) -> Option<Tolerant<RevoiceitCredential>> {
         let kept = self.lock().resources.get(uid).map(|known| known.object.clone())?;
         Some(kept.read())
+    }
+
+    /// The target that it names, as the watch saw it last.
+    pub(super) fn target(&self, uid: &str) -> Option<Name> {
+        self.lock().resources.get(uid)?.names.last().map(|key| Name::new(name_of(key)))
     }
 
     /// Whether there is one with this UID.
@@ -311,7 +319,10 @@ impl Inner {
                 key
             }
         };
-        self.secrets.entry(key.clone()).or_default().by.push(id.clone());
+        let by = &mut self.secrets.entry(key.clone()).or_default().by;
+        if let Err(place) = place_of(id, by) {
+            by.insert(place, id.clone());
+        }
         key
     }
 
@@ -319,7 +330,9 @@ impl Inner {
     fn forget_names<'a>(&mut self, id: &ResourceId, names: impl Iterator<Item = &'a SecretKey>) {
         for key in names {
             if let Some(named) = self.secrets.get_mut(key) {
-                named.by.retain(|by| by.uid != id.uid);
+                if let Ok(place) = place_of(id, &named.by) {
+                    named.by.remove(place);
+                }
                 if named.by.is_empty() {
                     self.secrets.remove(key);
                 }
@@ -346,7 +359,12 @@ fn refresh_at(object: &Tolerant<RevoiceitCredential>) -> Option<Timestamp> {
     Some(object.0.as_ref().ok()?.status.as_ref()?.refresh_at.as_ref()?.0)
 }
 
-/// The Secrets that a resource names, each once.
+/// Where it is, or where it is to be. Thousands may name one Secret, and all be deleted: each is found without going through all.
+fn place_of(id: &ResourceId, by: &[Arc<ResourceId>]) -> Result<usize, usize> {
+    by.binary_search_by(|other| other.uid.cmp(&id.uid))
+}
+
+/// The Secrets that a resource names, each once, its target last.
 fn named(object: &Tolerant<RevoiceitCredential>, namespace: &str) -> Vec<SecretKey> {
     let Ok(resource) = &object.0 else { return Vec::new() };
     let mut names = [&resource.spec.credentials_secret_ref.name, &resource.spec.target.name].map(|name| key(namespace, name)).to_vec();
@@ -365,6 +383,10 @@ fn joined(namespace: &str, name: &str) -> String {
 /// No namespace has a slash in its name.
 fn namespace_of(key: &str) -> &str {
     key.split_once('/').map_or(key, |(namespace, _)| namespace)
+}
+
+fn name_of(key: &str) -> &str {
+    key.split_once('/').map_or(key, |(_, name)| name)
 }
 
 #[cfg(test)]

@@ -26,39 +26,34 @@ use crate::{
     revoiceit::Auth,
 };
 
-/// Of a resource that is certainly new, without a GET: nobody has claimed it or said anything of it, so there is hardly a ledger, and hardly a target.
-/// A guess: enough to queue for a permit, after which all is read, but neither to act nor to rest on. `None` for any other resource.
-pub(super) fn first_sight<A: Auth>(cx: &Context<A>, seen: &Observed) -> Option<Look> {
-    let resource = wanted(cx, seen)?;
-    let sighted = Observed { resource, ..seen.clone() };
-    let Resource::Wanted(wanted) = &sighted.resource else { return None };
-    if wanted.status.is_some() || sighted.claim() != Claim::None {
-        return None;
-    }
-    let (source, targets) = (indexed(cx, seen, wanted), BTreeMap::from([(Name::new(&wanted.spec.target.name), Target::Absent)]));
-    Some(Look { began_at: None, resource: sighted.resource, ledger: Ledger::Absent, source, targets, quarrel: None })
+/// The first of a pass: enough to queue for a permit or to rest on, not to act on.
+pub(super) struct Glance {
+    pub(super) look: Look,
+    /// Of a resource that is certainly new, and without a GET: nobody has claimed it or said anything of it, so there is hardly a ledger, and hardly
+    /// a target. Not to rest on.
+    pub(super) is_guessed: bool,
 }
 
-/// The resource from the cache, ledger and targets by GET: enough to rest on, not to act on. `None` where the cache does not have it as a
-/// resource that is wanted.
-pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Option<Look>, Error> {
-    let Some(resource) = wanted(cx, seen) else { return Ok(None) };
-    let Resource::Wanted(wanted) = &resource else { return Ok(None) };
+/// The resource from the cache, ledger and targets by GET. `None` where the cache does not have it as a resource that is wanted.
+pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Option<Glance>, Error> {
+    let Some(cached) = cx.watched.resource(&seen.id.uid) else { return Ok(None) };
+    let sighted = Observed { resource: classify::resource(cached, &seen.id.uid), ..seen.clone() };
+    let Resource::Wanted(wanted) = &sighted.resource else { return Ok(None) };
+    let (name, source) = (Name::new(&wanted.spec.target.name), indexed(cx, seen, wanted));
+    let is_guessed = wanted.status.is_none() && sighted.claim() == Claim::None;
     let mut targets = BTreeMap::new();
-    read_target(cx, seen, Name::new(&wanted.spec.target.name), &mut targets).await?;
-    let ledger = read_ledger(cx, seen).await?;
-    for name in listed(&ledger) {
+    let (ledger, quarrel) = if is_guessed {
+        targets.insert(name, Target::Absent);
+        (Ledger::Absent, None)
+    } else {
         read_target(cx, seen, name, &mut targets).await?;
-    }
-    let source = indexed(cx, seen, wanted);
-    let quarrel = cx.repairs.quarrel(&seen.id.uid, &seen.policy);
-    Ok(Some(Look { began_at: None, resource, ledger, source, targets, quarrel }))
-}
-
-/// The resource from the cache, if that has it as one that is wanted.
-fn wanted<A: Auth>(cx: &Context<A>, seen: &Observed) -> Option<Resource> {
-    let cached = cx.watched.resource(&seen.id.uid)?;
-    Some(classify::resource(cached, &seen.id.uid)).filter(|resource| matches!(resource, Resource::Wanted(_)))
+        let ledger = read_ledger(cx, seen).await?;
+        for name in listed(&ledger) {
+            read_target(cx, seen, name, &mut targets).await?;
+        }
+        (ledger, cx.repairs.quarrel(&seen.id.uid, &seen.policy))
+    };
+    Ok(Some(Glance { look: Look { began_at: None, resource: sighted.resource, ledger, source, targets, quarrel }, is_guessed }))
 }
 
 /// The credentials, as far as the index of the watch knows them.
@@ -75,11 +70,7 @@ fn indexed<A: Auth>(cx: &Context<A>, seen: &Observed, wanted: &RevoiceitCredenti
 /// one that was not read, all is read again.
 pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Look, Error> {
     let mut wanted_names: BTreeSet<Name> = seen.targets.keys().cloned().collect();
-    if let Some(cached) = cx.watched.resource(&seen.id.uid)
-        && let Ok(cached) = cached.0
-    {
-        wanted_names.insert(Name::new(&cached.spec.target.name));
-    }
+    wanted_names.extend(cx.watched.target(&seen.id.uid));
     let finalizer_seen = seen.finalizer_seen || seen.claim() == Claim::Ours;
     loop {
         let began_at = cx.now();

@@ -58,13 +58,12 @@ pub(super) async fn pass<A: Auth>(
     news: &CancellationToken,
 ) -> Result<Ended, Error> {
     let mut seen = Observed::begin(id, stamp(), cx.policy.clone(), cx.place.clone());
-    let guess = look::first_sight(cx, &seen);
-    let is_guessed = guess.is_some();
+    let mut is_guessed = false;
     // Whoever waits for a permit holds what a pass holds, and there may be as many of them as there are resources. So what talks to the API server,
     // which is large, is held only while it does.
-    let glance = if is_guessed { guess } else { Box::pin(look::glance(cx, &seen)).await? };
-    if let Some(glance) = glance {
-        seen = with(seen, glance);
+    if let Some(glance) = Box::pin(look::glance(cx, &seen)).await? {
+        is_guessed = glance.is_guessed;
+        seen = with(seen, glance.look);
     }
     let mut permit: Option<(Permit, Lane)> = None;
     let mut pause = HOLD;
