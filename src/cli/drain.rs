@@ -112,7 +112,7 @@ async fn uninstall(args: &DrainArgs, policy: Policy, connected: Connected, tasks
     let synced = parts::watch_resources(&namespaces, tasks, &Readiness::default(), &connected.watches, &watched);
     let all_synced = async {
         for synced in synced {
-            synced.cancelled().await;
+            synced.token().cancelled().await;
         }
     };
     tokio::select! {

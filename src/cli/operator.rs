@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::names,
-    controller::{self, Scope, Synced, Watched},
+    controller::{self, InSync, Scope, Synced, Watched},
     planner::Place,
     runtime::{
         admin::{Admin, Liveness, Readiness, Told},
@@ -55,13 +55,18 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
 
     let (watched, wakes) = Watched::new();
     let watched = Arc::new(watched);
-    let all_synced = watch(args, &mut tasks, &readiness, &watches, &watched);
+    let synced = watch(args, &mut tasks, &readiness, &watches, &watched);
 
     let pod = identity::pod_name();
     let leadership = if args.leader_elect {
         let leases: Api<Tolerant<Lease>> = Api::namespaced(cluster.client(Purpose::Lease)?, &operator_namespace);
         let (elector, leadership) = Elector::new(NamedLease::new(leases, names::OPERATOR), identity::lease_identity(&pod), timing);
-        tasks.spawn("leader election", elector.run(stop.clone()));
+        let (candidate, stop) = (synced.clone(), stop.clone());
+        tasks.spawn("leader election", async move {
+            // Who is not in sync could do nothing with the lease, and another perhaps could.
+            stop.run_until_cancelled(candidate.cancelled()).await;
+            elector.run(stop).await
+        });
         leadership
     } else {
         Leadership::always()
@@ -75,39 +80,34 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     let pulse = liveness.register("queue", QUEUE_PATIENCE);
     let concurrency = args.concurrency as usize;
     tasks.spawn("queue", async move {
-        controller::serve(cx, wakes, leadership, all_synced, concurrency, pulse, stop).await;
+        controller::serve(cx, wakes, leadership, synced, concurrency, pulse, stop).await;
         Ok::<(), Infallible>(())
     });
     Ok(tasks.run(LAST_SAVES).await?)
 }
 
-/// Starts the watches: of Secrets only when the resources are known, since whoever is not named is dropped. The token is cancelled when all are
-/// in sync.
+/// Starts the watches: of a namespace's Secrets only when its resources are known, since whoever is not named is dropped. The token is cancelled
+/// at the [first sync](controller::first_sync).
 fn watch(args: &RunArgs, tasks: &mut Tasks, readiness: &Readiness, client: &kube::Client, watched: &Arc<Watched>) -> CancellationToken {
     let namespaces = parts::namespaces(&args.scope);
-    let resources = parts::watch_resources(&namespaces, tasks, readiness, client, watched);
-    let mut all = resources.clone();
-    for namespace in namespaces {
+    let mut all = Vec::new();
+    for (resources, namespace) in parts::watch_resources(&namespaces, tasks, readiness, client, watched).into_iter().zip(namespaces) {
         let of = parts::named(namespace.as_deref());
-        let synced = Synced::new(readiness.register(format!("Secrets of {of} (may the operator list them?)")));
+        let secrets = Synced::new(readiness.register(format!("Secrets of {of} (may the operator list them?)")));
+        all.push(InSync { resources: resources.clone(), secrets: secrets.clone() });
         let scope = Scope { of_secrets: true, namespace };
-        all.push(synced.token());
-        let (client, watched, resources) = (client.clone(), watched.clone(), resources.clone());
+        let (client, watched) = (client.clone(), watched.clone());
         spawn(tasks, "watch of Secrets", async move {
-            for synced in resources {
-                synced.cancelled().await;
-            }
-            controller::secrets(client, scope, watched, synced).await;
+            resources.token().cancelled().await;
+            controller::secrets(client, scope, watched, secrets).await;
         });
     }
-    let all_synced = CancellationToken::new();
-    let done = all_synced.clone();
+    let synced = CancellationToken::new();
+    let done = synced.clone();
     spawn(tasks, "first sync", async move {
-        for synced in all {
-            synced.cancelled().await;
-        }
+        controller::first_sync(&all).await;
         done.cancel();
         std::future::pending::<()>().await;
     });
-    all_synced
+    synced
 }

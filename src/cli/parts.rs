@@ -120,14 +120,14 @@ pub(super) fn named(namespace: Option<&str>) -> String {
     namespace.map_or_else(|| "all namespaces".to_owned(), |name| format!("namespace {name}"))
 }
 
-/// Starts the watches of the resources. Each token is cancelled when one is in sync.
+/// Starts the watches of the resources, one for each of these namespaces.
 pub(super) fn watch_resources(
     namespaces: &[Option<String>],
     tasks: &mut Tasks,
     readiness: &Readiness,
     client: &Client,
     watched: &Arc<Watched>,
-) -> Vec<CancellationToken> {
+) -> Vec<Synced> {
     let mut all = Vec::new();
     for namespace in namespaces {
         let of = named(namespace.as_deref());
@@ -136,7 +136,7 @@ pub(super) fn watch_resources(
         );
         let synced = Synced::new(readiness.register(name));
         let scope = Scope { of_secrets: false, namespace: namespace.clone() };
-        all.push(synced.token());
+        all.push(synced.clone());
         spawn(tasks, "watch of resources", controller::resources(client.clone(), scope, watched.clone(), synced));
     }
     all

@@ -37,5 +37,5 @@ pub use self::{
     repairs::Repairs,
     serve::serve,
     taken::{Counts, Taken},
-    watch::{Synced, resources, secrets},
+    watch::{InSync, Synced, first_sync, resources, secrets},
 };

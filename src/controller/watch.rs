@@ -2,7 +2,10 @@
 
 use std::{future::ready, pin::pin, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{
+    Stream, StreamExt, TryStreamExt,
+    future::{join_all, select_all},
+};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -37,17 +40,27 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct Synced {
     check: Check,
     token: CancellationToken,
+    refused: CancellationToken,
 }
 
 impl Synced {
     /// Not yet; `check` is what readiness says.
     pub fn new(check: Check) -> Self {
-        Self { check, token: CancellationToken::new() }
+        Self { check, token: CancellationToken::new(), refused: CancellationToken::new() }
     }
 
     /// Cancelled when it is.
     pub fn token(&self) -> CancellationToken {
         self.token.clone()
+    }
+
+    /// Ends when it is, or when the API server has said that the operator may not list these: whether it is.
+    pub async fn is_permitted(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.token.cancelled() => true,
+            () = self.refused.cancelled() => false,
+        }
     }
 
     fn reached(&self) {
@@ -56,18 +69,47 @@ impl Synced {
     }
 }
 
+/// The watches of one namespace, or of all.
+#[derive(Clone, Debug)]
+pub struct InSync {
+    /// Of its resources.
+    pub resources: Synced,
+    /// Of its Secrets. It begins when the resources are known.
+    pub secrets: Synced,
+}
+
+impl InSync {
+    async fn reached(&self) {
+        self.resources.token.cancelled().await;
+        self.secrets.token.cancelled().await;
+    }
+
+    async fn is_permitted(&self) -> bool {
+        self.resources.is_permitted().await && self.secrets.is_permitted().await
+    }
+}
+
+/// Ends when every namespace is in sync or may not be watched, and one of them is in sync. A role that is gone in one of several, or the whole
+/// namespace with it, keeps none of the others waiting.
+pub async fn first_sync(namespaces: &[InSync]) {
+    let permitted = join_all(namespaces.iter().map(InSync::is_permitted)).await;
+    if !permitted.contains(&true) {
+        select_all(namespaces.iter().map(|namespace| Box::pin(namespace.reached()))).await;
+    }
+}
+
 /// Follows the resources of a namespace, or of all, for ever.
 pub async fn resources(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
     let api: Api<Tolerant<RevoiceitCredential>> = scoped(client, &scope);
-    follow(api, watcher::Config::default().page_size(PAGE), "RevoiceitCredentials", synced, |event| watched.on_resource(&scope, event))
-        .await;
+    let config = watcher::Config::default().page_size(PAGE);
+    follow(api, config, "RevoiceitCredentials", &scope, synced, |event| watched.on_resource(&scope, event)).await;
 }
 
 /// Follows the Secrets of a namespace, or of all, for ever: names and versions only.
 pub async fn secrets(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
     let api: Api<Tolerant<PartialObjectMeta<Secret>>> = scoped(client, &scope);
     let config = watcher::Config::default().page_size(PAGE).fields(SECRETS);
-    follow(api, config, "Secrets", synced, |event| watched.on_secret(&scope, event_of(event))).await;
+    follow(api, config, "Secrets", &scope, synced, |event| watched.on_secret(&scope, event_of(event))).await;
 }
 
 fn scoped<K>(client: Client, scope: &Scope) -> Api<K>
@@ -104,10 +146,17 @@ enum Step {
     Listed,
 }
 
-async fn follow<K>(api: Api<K>, config: watcher::Config, kind: &'static str, synced: Synced, mut on: impl FnMut(Event<K>) + Send)
-where
+async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    kind: &'static str,
+    scope: &Scope,
+    synced: Synced,
+    mut on: impl FnMut(Event<K>) + Send,
+) where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
+    let namespace = scope.namespace.as_deref();
     let mut troubled = None;
     loop {
         let heard = watcher(api.clone(), config.clone()).map_ok(|event| {
@@ -124,19 +173,22 @@ where
             match step {
                 Ok(step) => {
                     if troubled.take().is_some() {
-                        tracing::info!(kind, "watch works again");
+                        tracing::info!(kind, namespace, "watch works again");
                     }
                     if step == Step::Listed {
                         synced.reached();
-                        tracing::debug!(kind, "watch is in sync");
+                        tracing::debug!(kind, namespace, "watch is in sync");
                     }
                 }
                 Err(error) => {
                     let is_stuck = is_gone_at_start(&error);
+                    if is_refused(&error) {
+                        synced.refused.cancel();
+                    }
                     let trouble = trouble(error);
                     // It comes every five seconds: told when it begins, and when it becomes another.
                     if troubled.as_ref() != Some(&trouble) {
-                        tracing::warn!(kind, error = trouble, "watch failed, and is tried again until it works");
+                        tracing::warn!(kind, namespace, error = trouble, "watch failed, and is tried again until it works");
                         troubled = Some(trouble);
                     }
                     if is_stuck {
@@ -152,6 +204,11 @@ where
 /// A 410 as the HTTP status of the watch itself: kube would ask for the same version for ever. Only a new watcher lists anew.
 fn is_gone_at_start(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
+}
+
+/// The operator may not list these.
+fn is_refused(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 403)
 }
 
 /// Pauses after errors, longer and longer.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use revoiceit_harness::wait::{GENEROUS, eventually};
+use revoiceit_harness::{
+    operator::Operator,
+    wait::{GENEROUS, eventually},
+};
 use revoiceit_operator::api::names;
 use revoiceit_sandbox::LineState;
 use serde_json::{Value, json};
@@ -103,6 +106,37 @@ async fn an_operator_for_two_namespaces_needs_no_more_than_roles_in_them() -> Re
         .map(ToString::to_string)
         .collect();
     assert_eq!(strangers, [""; 0]);
+    world.no_secret_is_told(&[&operator]).await
+}
+
+/// Whoever may delete a role in one namespace, or the namespace, is not to keep the others from being served.
+#[tokio::test]
+async fn a_namespace_without_its_role_keeps_no_other_waiting() -> Result<()> {
+    let world = World::new().await?;
+    let second = another(&world, "second").await?;
+    let first = world.tenant.clone();
+    rights_in(&world, &[&first]).await?;
+    world.without(&["list revoiceitcredentials.revoiceit.com"]);
+    speech_in(&world, &first).await?;
+    speech_in(&world, &second).await?;
+
+    let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, names::OPERATOR, &world.cluster.server()).await?;
+    let operator = Operator::listening(world.spawn(&kubeconfig, &["--namespace", &format!("{first},{second}")])?).await?;
+    let is_ready = async |namespace: &str| {
+        world.cluster.kubectl(["-n", namespace, "wait", "--for=condition=Ready", "--timeout=60s", "rvc/speech"]).await
+    };
+    is_ready(&first).await?;
+    assert_eq!(world.calls(), (1, 0, 0));
+    let missing = operator.get("/readyz").await.expect_err("not all are served").to_string();
+    ensure!(
+        missing.contains(&format!("RevoiceitCredentials of namespace {second}")) && !missing.contains(&format!("namespace {first} ")),
+        "{missing}"
+    );
+
+    roles_in(&world, &[&second]).await?;
+    is_ready(&second).await?;
+    eventually("all to be served", GENEROUS, async || operator.get("/readyz").await).await?;
+    assert_eq!(world.calls(), (2, 0, 0));
     world.no_secret_is_told(&[&operator]).await
 }
 
