@@ -1,5 +1,7 @@
 //! Telling people. Best effort: an event that cannot be published is logged and changes nothing.
 
+use std::sync::{Mutex, PoisonError};
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
@@ -14,10 +16,16 @@ use crate::{
 /// The API server's limit for the note of an event, in bytes.
 const MAX_NOTE: usize = 1024;
 
+/// So many events one recorder publishes. It keeps each for six minutes, to count one that comes again, drops them only when it publishes another,
+/// and goes through all of them for each. One that comes again to the next recorder is an event of its own.
+const OF_ONE_RECORDER: u32 = 256;
+
 /// Publishes notices.
-#[derive(Clone)]
 pub struct Events {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
+    /// And how many events it has published.
+    recorder: Mutex<(Recorder, u32)>,
     operator_namespace: String,
 }
 
@@ -25,7 +33,17 @@ impl Events {
     /// One for a process; `instance` is the pod's name.
     pub fn new(client: Client, instance: String, place: &Place) -> Self {
         let reporter = Reporter { controller: names::OPERATOR.to_owned(), instance: Some(instance) };
-        Self { recorder: Recorder::new(client, reporter), operator_namespace: place.operator_namespace.clone() }
+        let recorder = Mutex::new((Recorder::new(client.clone(), reporter.clone()), 0));
+        Self { client, reporter, recorder, operator_namespace: place.operator_namespace.clone() }
+    }
+
+    fn recorder(&self) -> Recorder {
+        let (recorder, published) = &mut *self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        if *published == OF_ONE_RECORDER {
+            (*recorder, *published) = (Recorder::new(self.client.clone(), self.reporter.clone()), 0);
+        }
+        *published += 1;
+        recorder.clone()
     }
 
     pub(super) async fn publish(&self, notice: &Notice, seen: &Observed) {
@@ -60,7 +78,7 @@ impl Events {
         } else {
             tracing::info!(reason = notice.news.as_str(), "event");
         }
-        if let Err(error) = self.recorder.publish(&event, &regarding).await {
+        if let Err(error) = self.recorder().publish(&event, &regarding).await {
             tracing::warn!(reason = notice.news.as_str(), error = %super::error::ApiTrouble::from(error), "an event could not be published");
         }
     }
