@@ -182,6 +182,17 @@ async fn metrics_are_asked_of_the_port_that_the_pods_have() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_drains_pod_has_the_labels_and_annotations_of_the_operators() -> Result<()> {
+    let helm = Helm::new(installed().await?)?;
+    let objects = by_name(helm.render("home", &["--values", EVERYTHING]).await?);
+    for key in [("Deployment", "tokens"), ("Job", "tokens-drain")] {
+        let pod = &objects.get(&(key.0.into(), key.1.into())).with_context(|| format!("no {key:?}"))?["spec"]["template"]["metadata"];
+        assert_eq!((&pod["labels"]["example.com/team"], &pod["annotations"]["example.com/note"]), (&json!("platform"), &json!("a note")));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn another_chart_may_have_it_as_a_dependency_on_a_condition() -> Result<()> {
     let (helm, scratch) = (Helm::new(installed().await?)?, Scratch::new("parent")?);
     let name = "revoiceit-operator";
