@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use clap::CommandFactory;
+use revoiceit_harness::scratch::Scratch;
 use revoiceit_operator::cli::Cli;
 use serde_json::{Value, json};
 
@@ -153,7 +154,8 @@ async fn everything_is_set_where_everything_is_said_to_be() -> Result<()> {
     let mut missing = Vec::new();
     leaves("", &schema, &set, &mut missing);
     // Off, these would render less; and there are two places for certificates.
-    let not_set = [".api.caBundle.secret", ".drain.enabled", ".global", ".podDisruptionBudget.enabled", ".serviceAccount.create"];
+    let not_set =
+        [".api.caBundle.secret", ".drain.enabled", ".enabled", ".global", ".podDisruptionBudget.enabled", ".serviceAccount.create"];
     assert_eq!(missing, not_set);
     Ok(())
 }
@@ -175,6 +177,34 @@ async fn metrics_are_asked_of_the_port_that_the_pods_have() -> Result<()> {
     );
     for (name, value) in monitor["spec"]["selector"]["matchLabels"].as_object().context("no selector")? {
         assert_eq!(&pod["metadata"]["labels"][name], value);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_drains_pod_has_the_labels_and_annotations_of_the_operators() -> Result<()> {
+    let helm = Helm::new(installed().await?)?;
+    let objects = by_name(helm.render("home", &["--values", EVERYTHING]).await?);
+    for key in [("Deployment", "tokens"), ("Job", "tokens-drain")] {
+        let pod = &objects.get(&(key.0.into(), key.1.into())).with_context(|| format!("no {key:?}"))?["spec"]["template"]["metadata"];
+        assert_eq!((&pod["labels"]["example.com/team"], &pod["annotations"]["example.com/note"]), (&json!("platform"), &json!("a note")));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_chart_may_have_it_as_a_dependency_on_a_condition() -> Result<()> {
+    let (helm, scratch) = (Helm::new(installed().await?)?, Scratch::new("parent")?);
+    let name = "revoiceit-operator";
+    let dependency = json!({ "name": name, "version": env!("CARGO_PKG_VERSION"), "condition": format!("{name}.enabled") });
+    let parent = json!({ "apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency] });
+    scratch.write("Chart.yaml", parent.to_string())?;
+    std::fs::create_dir(scratch.path().join("charts"))?;
+    std::os::unix::fs::symlink(CHART, scratch.path().join("charts").join(name))?;
+    for is_enabled in [true, false] {
+        let set = format!("{name}.enabled={is_enabled},global.of=all");
+        let rendered = helm.run(["template", "tokens", &scratch.path().display().to_string(), "--set", &set]).await?;
+        assert_eq!(rendered.contains("kind: Deployment"), is_enabled);
     }
     Ok(())
 }

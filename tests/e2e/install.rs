@@ -1,7 +1,7 @@
 //! What is installed: the manifests under `deploy/`.
 
 use anyhow::Result;
-use revoiceit_harness::cluster::Cluster;
+use revoiceit_harness::{cluster::Cluster, scratch::Scratch};
 
 use crate::{
     golden::is_golden,
@@ -9,6 +9,7 @@ use crate::{
 };
 
 const KUSTOMIZATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kustomize");
+const NAMESPACED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kustomize-namespaced");
 const DRAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/drain");
 const FIRST_EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/first.yaml");
 
@@ -17,6 +18,21 @@ async fn the_one_file_is_what_the_kustomization_renders() -> Result<()> {
     let rendered = installed().await?.kubectl(["kustomize", KUSTOMIZATION]).await?;
     let file = std::fs::read_to_string(INSTALL)?;
     assert!(file == rendered, "deploy/install.yaml is not what deploy/kustomize renders: run `make generate` and commit it");
+    Ok(())
+}
+
+/// Its comment says to copy it, and to say where `deploy/kustomize` is.
+#[tokio::test]
+async fn a_copy_of_the_kustomization_for_a_list_of_namespaces_renders_the_same() -> Result<()> {
+    let (cluster, scratch) = (installed().await?, Scratch::new("copy")?);
+    std::fs::create_dir(scratch.path().join("served"))?;
+    let to_the_root = "../".repeat(std::fs::canonicalize(scratch.path())?.components().count() - 1);
+    for name in ["kustomization.yaml", "served/kustomization.yaml", "served/role.yaml"] {
+        let text = std::fs::read_to_string(format!("{NAMESPACED}/{name}"))?;
+        scratch.write(name, text.replace("- ../kustomize\n", &format!("- {to_the_root}{}\n", KUSTOMIZATION.trim_start_matches('/'))))?;
+    }
+    let copy = cluster.kubectl(["kustomize", &scratch.path().display().to_string()]).await?;
+    assert_eq!(copy, cluster.kubectl(["kustomize", NAMESPACED]).await?);
     Ok(())
 }
 

@@ -53,5 +53,6 @@ mod targets;
 mod tenants;
 mod told;
 mod undrained;
+mod uninstall;
 mod upgrade;
 mod world;

@@ -3,18 +3,24 @@
 use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 use revoiceit_harness::{
     cluster,
     pages::{self, Block},
     shell::{Program, Shell},
+    wait::{GENEROUS, eventually},
 };
+use revoiceit_operator::api::names;
 use revoiceit_sandbox::{Call, Fault, Line, LineState, UnixMillis};
 use serde_json::{Value, json};
 
 use crate::{
-    deletion::{impatient, with_token},
+    deletion::{impatient, revoked, with_token},
+    scope::{rights_in, speech_in},
     shared::{installed, namespace},
-    world::{World, merge},
+    startup::says,
+    world::{Operator, World, merge},
 };
 
 /// The source tree.
@@ -65,7 +71,7 @@ async fn every_manifest_of_every_page_is_accepted() -> Result<()> {
 }
 
 /// The blocks of commands below a heading of a page.
-fn commands(page: &str, section: &str) -> Result<Vec<String>> {
+pub(crate) fn commands(page: &str, section: &str) -> Result<Vec<String>> {
     let page = pages::read(Path::new(ROOT), Path::new(page))?;
     let is_meant = |block: &&Block| block.section == section && block.language == "sh";
     let found: Vec<String> = page.blocks.iter().filter(is_meant).map(|block| block.text.clone()).collect();
@@ -126,4 +132,58 @@ async fn ledgers_are_deleted_in_a_clone_as_the_page_says() -> Result<()> {
     let states: Vec<LineState> = world.sandbox.truth().lines.iter().map(Line::state).collect();
     assert_eq!((states, world.suspected_lost("speech").await?), (vec![LineState::Live, LineState::Live], 1));
     world.no_secret_is_told(&[&second]).await
+}
+
+/// A namespace on the operator's list, with a token in it, is about to be deleted.
+#[tokio::test]
+async fn a_namespace_that_is_served_by_roles_goes_as_the_page_says() -> Result<()> {
+    let world = World::of_tenants(2, |_| {}).await?;
+    let (first, second) = (&world.tenants[0], &world.tenants[1]);
+    rights_in(&world, &[first, second]).await?;
+    world.without_any_rights();
+    let operator = world.operator(&["--policy-for-tests", &world.policy(&impatient())?]).await?;
+    for namespace in [first, second] {
+        speech_in(&world, namespace).await?;
+        world.cluster.kubectl(["-n", namespace, "wait", "--for=condition=Ready", "--timeout=60s", "rvc/speech"]).await?;
+    }
+    let [delete, lend] = &commands("docs/operations.md", "a-namespace-that-is-served-by-roles-goes")?[..] else {
+        bail!("the page has other steps than this test")
+    };
+    let (shell, namespaces): (_, Api<Namespace>) = (shell(&world)?, Api::all(world.client.clone()));
+
+    // In the order that the page gives, nothing hangs.
+    shell.run(&delete.replace("team-a", first)).await?;
+    world.cluster.kubectl(["delete", "namespace", first, "--timeout=60s"]).await?;
+    assert_eq!((world.ledgers().await?.len(), world.sandbox.truth().live().count()), (1, 1));
+
+    // In which order a namespace loses its content is not said anywhere: here the rights go first.
+    let mark = world.cluster.audit_mark().await?;
+    world.cluster.kubectl(["delete", "rolebinding", names::OPERATOR, "-n", second]).await?;
+    let account = format!("--as=system:serviceaccount:{}:{}", world.system, names::OPERATOR);
+    eventually("the rights to be gone", GENEROUS, async || {
+        let answer = world.cluster.kubectl(["auth", "can-i", "list", "secrets", "-n", second, &account]).await;
+        ensure!(answer.is_err(), "the operator may list Secrets");
+        anyhow::Ok(())
+    })
+    .await?;
+    world.cluster.kubectl(["delete", "namespace", second, "--wait=false"]).await?;
+    eventually("the namespace to hang, and the operator to be denied", GENEROUS, async || {
+        let status = namespaces.get(second).await?.status.and_then(|status| status.conditions).unwrap_or_default();
+        ensure!(status.iter().any(|is| is.type_ == "NamespaceFinalizersRemaining" && is.status == "True"), "{status:?}");
+        let asked = world.asked_since(mark).await?;
+        ensure!(asked.iter().any(|event| event.namespace == *second && event.code == Some(403)), "nothing was denied");
+        anyhow::Ok(())
+    })
+    .await?;
+    assert_eq!((world.ledgers().await?.len(), world.sandbox.truth().live().count()), (1, 1));
+    shell.run(&lend.replace("team-a", second).replace("revoiceit-system", &world.system)).await?;
+    world.gone("speech", "token").await?;
+    revoked(&world, 2).await?;
+    operator.stop().await?;
+
+    // Both are on its list still.
+    let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, names::OPERATOR, &world.cluster.server()).await?;
+    let next = Operator::listening(world.spawn(&kubeconfig, &[])?).await?;
+    says(&next, &format!("RevoiceitCredentials of namespace {second} (is the CRD installed, and may the operator list them?")).await?;
+    world.no_secret_is_told(&[&next]).await
 }

@@ -3,16 +3,17 @@
 use anyhow::{Context, Result, ensure};
 use revoiceit_harness::{
     cluster::Cluster,
+    scratch::Scratch,
     wait::{GENEROUS, eventually},
 };
 use revoiceit_operator::api::names;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     helm::{CHART, Helm},
     operator::Operator,
     shared::{self, INSTALL},
-    world::World,
+    world::{World, merge},
 };
 
 #[tokio::test]
@@ -39,14 +40,19 @@ async fn a_release_for_one_namespace_is_upgraded_and_drained_before_it_goes() ->
     install(&helm, &world, &flags).await?;
     let operator = works(&world).await?;
 
-    let upgrade = ["upgrade", "tokens", CHART, "--namespace", &world.system, "--reuse-values"];
-    helm.run(upgrade.iter().chain(&["--set", "replicas=5"])).await?;
+    let (in_home, keep) = (["--namespace", world.system.as_str()], ["--reset-then-reuse-values"]);
+    let upgrade = async |chart: &str, flags: &[&str]| helm.run(["upgrade", "tokens", chart].iter().chain(&in_home).chain(flags)).await;
+    upgrade(CHART, &["--reuse-values", "--set", "replicas=5"]).await?;
     assert_eq!(replicas(&world).await?, "5");
-    // A drain that was broken off has scaled it down.
-    let patch =
-        ["patch", "deployment", name, "-n", &world.system, "--subresource=scale", "--type=merge", "-p", r#"{"spec":{"replicas":0}}"#];
-    world.cluster.kubectl(patch.iter().chain(&["--field-manager=revoiceit-operator"])).await?;
-    helm.run(upgrade).await?;
+    let later = Scratch::new("later")?;
+    let chart = later_chart(&later)?;
+    let refusal = upgrade(&chart, &["--reuse-values"]).await.err().context("old defaults were enough for a later chart")?.to_string();
+    ensure!(refusal.contains("missing property 'later'"), "{refusal}");
+    upgrade(&chart, &keep).await?;
+    assert_eq!(replicas(&world).await?, "5");
+    // A drain by hand that was broken off has scaled it down.
+    scale_down(&world).await?;
+    upgrade(CHART, &keep).await?;
     assert_eq!(replicas(&world).await?, "5");
     operator.get("/readyz").await?;
 
@@ -65,25 +71,65 @@ async fn a_release_for_one_namespace_is_upgraded_and_drained_before_it_goes() ->
     Ok(())
 }
 
-async fn replicas(world: &World) -> Result<String> {
+/// The chart as a later version may be: with one value more, which has to be there, and its default.
+fn later_chart(scratch: &Scratch) -> Result<String> {
+    let (schema, values) = ("values.schema.json", "values.yaml");
+    for entry in std::fs::read_dir(CHART)? {
+        let (from, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if name != schema && name != values {
+            std::os::unix::fs::symlink(from, scratch.path().join(name))?;
+        }
+    }
+    let mut known: Value = serde_json::from_str(&std::fs::read_to_string(format!("{CHART}/{schema}"))?)?;
+    known["properties"]["later"] = json!({ "type": "boolean" });
+    known["required"].as_array_mut().context("nothing is required")?.push(json!("later"));
+    scratch.write(schema, known.to_string())?;
+    scratch.write(values, format!("{}\nlater: true\n", std::fs::read_to_string(format!("{CHART}/{values}"))?))?;
+    Ok(scratch.path().display().to_string())
+}
+
+/// The Job of an uninstall.
+pub(crate) const JOB: &str = "revoiceit-operator-drain";
+
+pub(crate) async fn job_uid(world: &World) -> Result<String> {
+    world.cluster.kubectl(["get", "job", JOB, "-n", &world.system, "--ignore-not-found", "-o", "jsonpath={.metadata.uid}"]).await
+}
+
+/// Waits until there is another one than this.
+pub(crate) async fn new_job(world: &World, than: &str) -> Result<()> {
+    eventually("the Job of an uninstall", GENEROUS, async || {
+        let uid = job_uid(world).await?;
+        ensure!(!uid.is_empty() && uid != than, "{uid:?}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+/// As a drain does it.
+pub(crate) async fn scale_down(world: &World) -> Result<()> {
+    let (name, none) = (names::OPERATOR, r#"{"spec":{"replicas":0}}"#);
+    let patch = ["patch", "deployment", name, "-n", &world.system, "--subresource=scale", "--type=merge", "-p", none];
+    world.cluster.kubectl(patch.iter().chain(&["--field-manager=revoiceit-operator"])).await.map(drop)
+}
+
+pub(crate) async fn replicas(world: &World) -> Result<String> {
     world.cluster.kubectl(["get", "deployment", names::OPERATOR, "-n", &world.system, "-o", "jsonpath={.spec.replicas}"]).await
 }
 
 /// In place of nodes and of the controllers of Jobs and Deployments, which this cluster has not: runs what the Job says, with its account.
 async fn job(world: &World, operator: &Operator) -> Result<()> {
-    let name = format!("{}-drain", names::OPERATOR);
-    let in_home = ["-n", &world.system];
-    world.cluster.kubectl(["wait", "--for=create", "job", &name, "--timeout=60s"].iter().chain(&in_home)).await?;
+    let (name, in_home) = (JOB, ["-n", world.system.as_str()]);
+    new_job(world, "").await?;
     // The API server takes a moment to go by new roles.
     let account = format!("--as=system:serviceaccount:{}:{name}", world.system);
     let may = ["auth", "can-i", "patch", "deployments/revoiceit-operator", "--subresource=scale", &account];
     eventually("the drain to have its rights", GENEROUS, async || world.cluster.kubectl(may.iter().chain(&in_home)).await).await?;
 
-    let args = ["get", "job", &name, "-o", "jsonpath={.spec.template.spec.containers[0].args}"];
+    let args = ["get", "job", name, "-o", "jsonpath={.spec.template.spec.containers[0].args}"];
     let args: Vec<String> = serde_json::from_str(&world.cluster.kubectl(args.iter().chain(&in_home)).await?)?;
     let (verb, flags) = args.split_first().context("the Job has no arguments")?;
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, &name, &world.cluster.server()).await?;
+    let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, name, &world.cluster.server()).await?;
     let drain = world.spawn_verb(verb, &kubeconfig, &flags)?;
     eventually("the operator to be scaled down", GENEROUS, async || {
         let replicas = replicas(world).await?;
@@ -94,17 +140,23 @@ async fn job(world: &World, operator: &Operator) -> Result<()> {
     operator.stop().await?;
     let status = drain.wait(GENEROUS).await?;
     ensure!(status.success() && drain.stdout()?.ends_with("Nothing is left.\n"), "{status}: {}", drain.tail());
-    completed(world, &name).await
+    over(world, name, true).await
 }
 
-/// What the controller of Jobs says when a Job's pod has ended well; there is none in this cluster, and no node.
-async fn completed(world: &World, job: &str) -> Result<()> {
+/// What the controller of Jobs says when a Job is over; there is none in this cluster, and no node.
+pub(crate) async fn over(world: &World, job: &str, has_succeeded: bool) -> Result<()> {
     const WHEN: &str = "2026-11-24T12:00:00Z";
-    let condition = |name: &str| json!({ "type": name, "status": "True", "reason": "CompletionsReached", "lastTransitionTime": WHEN });
-    let status = json!({ "status": {
-        "startTime": WHEN, "completionTime": WHEN, "succeeded": 1, "ready": 0, "terminating": 0, "uncountedTerminatedPods": {},
-        "conditions": [condition("SuccessCriteriaMet"), condition("Complete")],
-    } });
+    let condition = |name: &str, reason: &str| json!({ "type": name, "status": "True", "reason": reason, "lastTransitionTime": WHEN });
+    let mut status = json!({ "startTime": WHEN, "ready": 0, "terminating": 0, "uncountedTerminatedPods": {} });
+    let how = if has_succeeded {
+        let reason = "CompletionsReached";
+        json!({ "completionTime": WHEN, "succeeded": 1, "conditions": [condition("SuccessCriteriaMet", reason), condition("Complete", reason)] })
+    } else {
+        let reason = "BackoffLimitExceeded";
+        json!({ "failed": 4, "conditions": [condition("FailureTarget", reason), condition("Failed", reason)] })
+    };
+    merge(&mut status, how);
+    let status = json!({ "status": status });
     let args = ["patch", "job", job, "-n", &world.system, "--subresource=status", "--type=merge", "-p", &status.to_string()];
     world.cluster.kubectl(args).await.map(drop)
 }
@@ -141,7 +193,7 @@ pub(crate) async fn takes_over_and_keeps_the_crd(cluster: &Cluster) -> Result<()
 }
 
 /// The roles come from the chart in place of those that every test has.
-async fn without_rights() -> Result<World> {
+pub(crate) async fn without_rights() -> Result<World> {
     let world = World::new().await?;
     for name in [names::OPERATOR, "revoiceit-operator-drain"] {
         world.cluster.kubectl(["delete", "serviceaccount,role,rolebinding", name, "-n", &world.system]).await?;
@@ -151,7 +203,7 @@ async fn without_rights() -> Result<World> {
 }
 
 /// The CRD, and the roles for people, are there for all tests.
-async fn install(helm: &Helm, world: &World, flags: &[&str]) -> Result<()> {
+pub(crate) async fn install(helm: &Helm, world: &World, flags: &[&str]) -> Result<()> {
     let shared = ["--set", "crds.install=false,rbac.userRoles=false"];
     // No pod becomes ready where there are no nodes, so nothing is waited for.
     let args = ["install", "tokens", CHART, "--namespace", &world.system];
