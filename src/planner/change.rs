@@ -180,7 +180,7 @@ impl Record {
             return;
         };
         if let Some(token) = &refreshed.rotated {
-            if live.unanswered {
+            if live.unanswered && !live.rejected {
                 self.suspects.lost = self.suspects.lost.saturating_add(1);
             }
             let replaced = std::mem::replace(&mut live.refresh, token.clone());
@@ -213,9 +213,9 @@ impl Record {
             let revision = self.take_revision();
             self.retire(revision, token.clone(), now, None);
         }
+        let is_line_lost = self.doubts(call, failure);
         // An intent that another took for lost was counted by it.
-        let is_lost = !brought_nothing && readable.is_none();
-        if (is_lost && stood) || self.doubts(call, class, is_lost) {
+        if is_line_lost || (stood && failure.may_hide_a_token()) {
             self.suspects.lost = self.suspects.lost.saturating_add(1);
         }
         let earlier = match call {
@@ -236,13 +236,15 @@ impl Record {
         }
     }
 
-    /// Notes what a refresh that failed says about its line. True: that an earlier one has brought a token which nobody has.
-    fn doubts(&mut self, call: &Called, class: FailureClass, is_lost: bool) -> bool {
+    /// Notes what a refresh that failed says about its line. True: that one of them has brought a token which nobody has, and this was not known.
+    fn doubts(&mut self, call: &Called, failure: &Failure) -> bool {
         let Called::Refresh(of) = call else { return false };
         let Some(live) = self.live.as_mut().filter(|live| live.is(of)) else { return false };
-        live.unanswered |= is_lost && !self.rotates;
-        live.rejected |= class == FailureClass::Rejected;
-        class == FailureClass::Rejected && std::mem::take(&mut live.unanswered)
+        let is_dead_by_a_rotation = |live: &Live| live.rejected && live.unanswered;
+        let was_known = is_dead_by_a_rotation(live);
+        live.rejected |= *failure == Failure::Rejected;
+        live.unanswered |= failure.may_hide_a_token() && !self.rotates;
+        is_dead_by_a_rotation(live) && !was_known
     }
 
     fn retire(&mut self, revision: u64, refresh: RefreshToken, due: Timestamp, worked_at: Option<Timestamp>) {

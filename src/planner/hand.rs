@@ -109,8 +109,13 @@ impl Hand {
             Self::Failed { call: Called::Issue(_), sent_at, .. } => {
                 record.failed_issue.as_ref().is_none_or(|failed| schedule::is_told_by(*sent_at, failed))
             }
-            Self::Failed { call: Called::Refresh(of), sent_at, .. } => {
-                !is_live(of) || record.failed_refresh.as_ref().is_some_and(|failed| schedule::is_told_by(*sent_at, failed))
+            Self::Failed { call: Called::Refresh(of), failure, sent_at } => {
+                let Some(live) = record.live.as_ref().filter(|live| live.is(of)) else { return true };
+                let is_told = record.failed_refresh.as_ref().is_some_and(|failed| schedule::is_told_by(*sent_at, failed));
+                // A later failure does not tell what this one says about the line.
+                let is_rejection_known = *failure != Failure::Rejected || live.rejected;
+                let is_doubt_known = !failure.may_hide_a_token() || record.rotates || live.unanswered;
+                is_told && is_rejection_known && is_doubt_known
             }
             Self::Ended { token, .. } => !record.holds(token),
             Self::NotEnded { token, tries, .. } => {

@@ -90,6 +90,16 @@ pub enum Failure {
     },
 }
 
+impl Failure {
+    /// Revoiceit acted on it, or may have, and what came of it is in no answer: a refresh token that nobody has may be one of it.
+    pub fn may_hide_a_token(&self) -> bool {
+        match self {
+            Self::Lost | Self::Malformed { refresh: None } => true,
+            Self::NotSent | Self::Unavailable { .. } | Self::Rejected | Self::Malformed { refresh: Some(_) } => false,
+        }
+    }
+}
+
 /// The three calls of the auth API. Each sends at most one request, never retries, and ends in bounded time.
 pub trait Auth: Send + Sync + 'static {
     /// Begins a new line of tokens.

@@ -240,6 +240,35 @@ fn a_refresh_that_is_rejected_some_time_after_a_lost_one_counts_one_suspect() {
     }
 }
 
+/// Two take themselves for the leader: the one's refresh is rejected because the other's has replaced the token, and has no answer. That comes to the
+/// record later, and is told nevertheless.
+#[test]
+fn a_lost_refresh_of_a_line_that_another_found_rejected_counts_one_suspect() {
+    for (class, suspects) in FAILURES.into_iter().zip([0, 1, 0, 0, 1]) {
+        let answer = |class| Answer::Refresh(line_id(1), Err(failure(class)));
+        let seen = fold(refreshing(), Came::Answered { sent_at: at("10:44:01"), answer: answer(class) });
+        let (_, by_another, _) = answered(refreshing().looked_at("10:44:02"), at("10:44:02"), answer(FailureClass::Rejected));
+        let seen = seen.with(by_another);
+        let change = crate::planner::Change::Fold { now: at("10:44:03"), close: false };
+        let is_news = !seen.hand.is_settled_in(seen.record().expect("a ledger"), &super::fixtures::me());
+        assert_eq!((is_news, revised(&seen, &change).suspects), (suspects > 0, lost(suspects)), "{class:?}");
+    }
+    let seen = refreshed_in_vain(&[FailureClass::Rejected, FailureClass::Lost, FailureClass::Rejected]);
+    assert_eq!(seen.record().map(|it| it.suspects), Some(lost(1)), "once");
+}
+
+/// The same, and the rejection comes to the record after a later failure.
+#[test]
+fn a_rejection_is_told_also_when_a_later_failure_is_on_record() {
+    let seen = fold(refreshing(), Came::Answered { sent_at: at("10:44:01"), answer: Answer::Refresh(line_id(1), Err(Failure::Rejected)) });
+    let (_, by_another, _) =
+        answered(refreshing().looked_at("10:44:02"), at("10:44:02"), Answer::Refresh(line_id(1), Err(Failure::NotSent)));
+    let seen = seen.with(by_another);
+    assert!(!seen.hand.is_settled_in(seen.record().expect("a ledger"), &super::fixtures::me()));
+    let record = revised(&seen, &crate::planner::Change::Fold { now: at("10:44:03"), close: false });
+    assert!(record.live.is_some_and(|live| live.rejected));
+}
+
 #[test]
 fn a_refresh_that_rotates_some_time_after_a_lost_one_counts_one_suspect() {
     for (class, suspects) in FAILURES.into_iter().zip([0, 1, 0, 0, 1]) {
