@@ -40,6 +40,11 @@ pub(crate) fn sleep_machine(time: Duration) {
     SLEPT.set(SLEPT.get() + time);
 }
 
+/// By how much the wall clock of the operator's machine is wrong.
+pub(crate) fn wrong() -> SignedDuration {
+    WRONG.get()
+}
+
 /// Sets the wall clock of the operator's machine.
 pub(crate) fn set_wrong(by: SignedDuration) {
     WRONG.set(by);

@@ -75,7 +75,7 @@ pub(crate) struct History {
     pub(crate) link_until: [Timestamp; 2],
     pub(crate) down_until: [Timestamp; 2],
     pub(crate) clock_until: Timestamp,
-    /// Since when all has been well enough for a refresh: Revoiceit answers, and a process reaches both it and the API server.
+    /// Since when all has been well enough for a refresh, and nothing waits because the clock was set back.
     pub(crate) well_since: Timestamp,
     /// When that had lasted for [`LONG`] last.
     pub(crate) long_well_at: Timestamp,

@@ -34,7 +34,7 @@ pub(crate) fn set_weather(replica: usize, weather: Weather) {
     WEATHER.set(all);
 }
 
-fn weather(replica: usize) -> Weather {
+pub(crate) fn weather(replica: usize) -> Weather {
     WEATHER.get()[replica]
 }
 

@@ -1,6 +1,6 @@
 //! What goes wrong, and when it is well again.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     clock,
@@ -13,6 +13,7 @@ use crate::{
 impl History {
     pub(crate) fn weather(&mut self) {
         let now = clock::truth();
+        let was_well = self.is_well();
         let storms = self.kind.storms;
         let strikes = || fastrand::u32(..24 * 60) < storms;
         let (at_least, below) = self.kind.last;
@@ -37,16 +38,16 @@ impl History {
             }
         }
         if now >= self.clock_until {
-            clock::set_wrong(SignedDuration::ZERO);
+            self.set_clock(SignedDuration::ZERO);
         }
         if self.kind.faults {
             if strikes() {
-                clock::set_wrong(SignedDuration::from_secs(fastrand::i64(-300..300)));
+                self.set_clock(SignedDuration::from_secs(fastrand::i64(-300..300)));
                 self.clock_until = now + a_while();
             }
             if strikes() {
                 clock::sleep_machine(a_while().unsigned_abs());
-                self.well_since = clock::truth();
+                self.is_well_from(clock::truth());
             }
             if strikes() {
                 self.revoiceit.lock().end_a_line();
@@ -67,12 +68,30 @@ impl History {
             }
         }
         let now = clock::truth();
-        let reaches = |replica: usize| self.replicas[replica].is_some() && now >= self.link_until[replica];
-        if now < self.revoiceit_until || !(reaches(0) || reaches(1)) {
-            self.well_since = now;
+        if !was_well || !self.is_well() {
+            self.is_well_from(now);
         }
         if now.duration_since(self.well_since) >= LONG {
             self.long_well_at = now;
+        }
+    }
+
+    /// Revoiceit answers, and a process reaches both it and the API server.
+    fn is_well(&self) -> bool {
+        let reaches = |replica: usize| self.replicas[replica].is_some() && link::weather(replica) == Weather::Fair;
+        self.revoiceit.lock().weather == revoiceit::Weather::Fair && (reaches(0) || reaches(1))
+    }
+
+    fn is_well_from(&mut self, time: Timestamp) {
+        self.well_since = self.well_since.max(time);
+    }
+
+    /// What is to be tried again when the clock shows a time is tried later by as much as it is set back.
+    fn set_clock(&mut self, wrong: SignedDuration) {
+        let back = clock::wrong() - wrong;
+        clock::set_wrong(wrong);
+        if back > SignedDuration::ZERO {
+            self.is_well_from(clock::truth() + back);
         }
     }
 
