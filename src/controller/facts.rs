@@ -2,14 +2,15 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{
+    api::Reason,
     planner::{Record, ResourceId, Status},
-    runtime::metrics::{ResourceTimes, Snapshot},
+    runtime::metrics::{ResourceState, Snapshot},
 };
 
 /// The facts of all resources.
@@ -25,7 +26,11 @@ struct Inner {
 
 #[derive(Debug)]
 struct Fact {
-    times: Option<ResourceTimes>,
+    /// Shared with what the watch knows: there are thousands.
+    id: Arc<ResourceId>,
+    is_ready: Option<bool>,
+    expires_at: Option<Timestamp>,
+    refresh_at: Option<Timestamp>,
     pending_revocations: u64,
     suspected_lost: u64,
     revocation_due: Option<Timestamp>,
@@ -33,16 +38,14 @@ struct Fact {
 
 impl Facts {
     /// What the status of a resource says, and what it does not say. One that is being deleted has no times: its target is gone.
-    pub(super) fn learn(&self, id: &ResourceId, status: &Status, record: Option<&Record>, is_suspended: bool) {
+    pub(super) fn learn(&self, id: &Arc<ResourceId>, status: &Status, record: Option<&Record>, is_suspended: bool) {
         let count = |number: Option<i32>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
-        let times = status.expires_at.as_ref().zip(status.refresh_at.as_ref()).map(|(expires_at, refresh_at)| ResourceTimes {
-            namespace: id.namespace.clone(),
-            name: id.name.clone(),
-            expires_at: expires_at.0,
-            refresh_at: (!is_suspended).then_some(refresh_at.0),
-        });
+        let times = status.expires_at.as_ref().zip(status.refresh_at.as_ref());
         let fact = Fact {
-            times,
+            id: id.clone(),
+            is_ready: is_ready(status).filter(|_| !is_suspended),
+            expires_at: times.map(|(expires_at, _)| expires_at.0),
+            refresh_at: times.filter(|_| !is_suspended).map(|(_, refresh_at)| refresh_at.0),
             pending_revocations: count(status.pending_revocations),
             suspected_lost: count(status.suspected_lost),
             revocation_due: record.and_then(revocation_due),
@@ -50,12 +53,18 @@ impl Facts {
         self.lock().of.insert(id.uid.clone(), fact);
     }
 
-    /// There is a ledger yet of a resource that is not there any more. Its times end with it: another of its name has the same labels.
-    pub(super) fn outlived(&self, id: &ResourceId, record: Option<&Record>) {
-        let pending = record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some()));
-        let suspected_lost = record.map_or(0, |record| u64::from(record.suspects.lost));
-        let revocation_due = record.and_then(revocation_due);
-        self.lock().of.insert(id.uid.clone(), Fact { times: None, pending_revocations: pending as u64, suspected_lost, revocation_due });
+    /// There is a ledger yet of a resource that is not there any more. Its series end with it: another of its name has the same labels.
+    pub(super) fn outlived(&self, id: &Arc<ResourceId>, record: Option<&Record>) {
+        let fact = Fact {
+            id: id.clone(),
+            is_ready: None,
+            expires_at: None,
+            refresh_at: None,
+            pending_revocations: record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some())) as u64,
+            suspected_lost: record.map_or(0, |record| u64::from(record.suspects.lost)),
+            revocation_due: record.and_then(revocation_due),
+        };
+        self.lock().of.insert(id.uid.clone(), fact);
     }
 
     pub(super) fn forget(&self, uid: &str) {
@@ -77,7 +86,7 @@ impl Facts {
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.lock();
         Snapshot {
-            resources: inner.of.values().filter_map(|fact| fact.times.clone()).collect(),
+            resources: inner.of.values().filter_map(Fact::state).collect(),
             pending_revocations: inner.of.values().map(|fact| fact.pending_revocations).sum(),
             suspected_lost: inner.of.values().map(|fact| fact.suspected_lost).sum(),
             revocation_due: inner.of.values().filter_map(|fact| fact.revocation_due).min(),
@@ -90,6 +99,32 @@ impl Facts {
     }
 }
 
+impl Fact {
+    /// What there is to say of the resource, if anything is.
+    fn state(&self) -> Option<ResourceState> {
+        let Self { id, is_ready, expires_at, refresh_at, .. } = self;
+        (is_ready.is_some() || expires_at.is_some()).then(|| ResourceState {
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+            is_ready: *is_ready,
+            expires_at: *expires_at,
+            refresh_at: *refresh_at,
+        })
+    }
+}
+
+/// What the Ready condition says. `None` of a resource that is going: nobody waits for its token.
+fn is_ready(status: &Status) -> Option<bool> {
+    let condition = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
+    let ready = condition("Ready")?;
+    let reason = Reason::ALL.iter().copied().find(|reason| reason.as_str() == ready.reason)?;
+    let is_ready = ready.status == "True";
+    // Of a resource that is being deleted nothing is said to be stalled: it waits for its deadline, and for nobody.
+    let waits_for_nobody = !is_ready && reason.needs_person() && condition("Stalled").is_none();
+    let is_going = waits_for_nobody || matches!(reason, Reason::Revoking | Reason::NamespaceTerminating);
+    (!is_going).then_some(is_ready)
+}
+
 /// When the first of its refresh tokens was or is to be revoked.
 fn revocation_due(record: &Record) -> Option<Timestamp> {
     record.retiring.iter().map(|retiring| retiring.due).min()
@@ -97,17 +132,30 @@ fn revocation_due(record: &Record) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
     use super::*;
 
-    fn id(uid: &str) -> ResourceId {
-        ResourceId { namespace: "team-a".into(), name: "speech".into(), uid: uid.into() }
+    fn id(uid: &str) -> Arc<ResourceId> {
+        Arc::new(ResourceId { namespace: "team-a".into(), name: "speech".into(), uid: uid.into() })
     }
 
     fn status() -> Status {
         let time = || Some(Time(Timestamp::UNIX_EPOCH));
         Status { expires_at: time(), refresh_at: time(), pending_revocations: Some(1), ..Status::default() }
+    }
+
+    /// With these conditions, all for the same reason.
+    fn says(conditions: &[(&str, &str)], reason: &str) -> Status {
+        let condition = |&(type_, status): &(&str, &str)| Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: reason.into(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        Status { conditions: conditions.iter().map(condition).collect(), ..Status::default() }
     }
 
     #[test]
@@ -116,15 +164,46 @@ mod tests {
         facts.learn(&id("served"), &status(), None, false);
         facts.learn(&id("suspended"), &status(), None, true);
         facts.learn(&id("leaving"), &Status { refresh_at: None, ..status() }, None, false);
-        let mut due: Vec<_> = facts.snapshot().resources.into_iter().map(|times| times.refresh_at.is_some()).collect();
+        let mut due: Vec<_> = facts.snapshot().resources.into_iter().map(|state| state.refresh_at.is_some()).collect();
         due.sort_unstable();
         assert_eq!(due, [false, true]);
     }
 
     #[test]
-    fn the_times_of_a_resource_end_with_it_and_not_with_its_ledger() {
+    fn a_resource_is_ready_or_not_whatever_the_reason_is() {
+        const READY: &[(&str, &str)] = &[("Ready", "True")];
+        const STALLED: &[(&str, &str)] = &[("Ready", "False"), ("Stalled", "True")];
+        const RECONCILING: &[(&str, &str)] = &[("Ready", "False"), ("Reconciling", "True")];
+        let table = [
+            (READY, "TokenReady", Some(true)),
+            (READY, "CredentialsMissing", Some(true)),
+            (RECONCILING, "Issuing", Some(false)),
+            (RECONCILING, "RevoiceitUnavailable", Some(false)),
+            (STALLED, "AdmissionDenied", Some(false)),
+            (STALLED, "IssuerChanged", Some(false)),
+            (STALLED, "LedgerElsewhere", Some(false)),
+            // Nobody waits for it.
+            (RECONCILING, "NamespaceTerminating", None),
+            (RECONCILING, "Revoking", None),
+            (READY, "Revoking", None),
+            // Being deleted, with a ledger that cannot be used.
+            (RECONCILING, "LedgerUnusable", None),
+            (&[], "", None),
+        ];
+        for (conditions, reason, expected) in table {
+            assert_eq!(is_ready(&says(conditions, reason)), expected, "{conditions:?} {reason}");
+        }
         let facts = Facts::default();
-        facts.learn(&id("first"), &status(), None, false);
+        facts.learn(&id("stalled"), &says(STALLED, "TargetConflict"), None, false);
+        facts.learn(&id("suspended"), &says(STALLED, "Suspended"), None, true);
+        facts.learn(&id("leaving"), &says(RECONCILING, "Revoking"), None, false);
+        assert_eq!(facts.snapshot().resources.iter().map(|state| state.is_ready).collect::<Vec<_>>(), [Some(false)]);
+    }
+
+    #[test]
+    fn the_series_of_a_resource_end_with_it_and_not_with_its_ledger() {
+        let facts = Facts::default();
+        facts.learn(&id("first"), &says(&[("Ready", "True")], "TokenReady"), None, false);
         facts.learn(&id("second"), &status(), None, false);
         facts.outlived(&id("first"), None);
         assert_eq!((facts.snapshot().resources.len(), facts.snapshot().pending_revocations), (1, 1));

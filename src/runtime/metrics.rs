@@ -17,7 +17,7 @@ use prometheus_client::{
 
 pub use super::{
     labels::{IssueCause, PassResult, Revocation},
-    scrape::{ResourceTimes, Snapshot},
+    scrape::{ResourceState, Snapshot},
 };
 use super::{leader::Leadership, process::Process, scrape::Scraped};
 use crate::revoiceit::{CallKind, CallReport, OUTCOMES};
@@ -235,13 +235,14 @@ pub struct Described {
 pub fn catalogue() -> Vec<Described> {
     let metrics = Metrics::new();
     metrics.follow(Leadership::always());
-    let times = ResourceTimes {
+    let state = ResourceState {
         namespace: String::new(),
         name: String::new(),
-        expires_at: jiff::Timestamp::UNIX_EPOCH,
+        is_ready: Some(true),
+        expires_at: Some(jiff::Timestamp::UNIX_EPOCH),
         refresh_at: Some(jiff::Timestamp::UNIX_EPOCH),
     };
-    metrics.read_from(move || Snapshot { resources: vec![times.clone()], ..Snapshot::default() });
+    metrics.read_from(move || Snapshot { resources: vec![state.clone()], ..Snapshot::default() });
     let text = metrics.encode();
     let after = |prefix: &str, name: &str| {
         let found = text.lines().find_map(|line| line.strip_prefix(prefix)?.strip_prefix(name)?.strip_prefix(' '));
@@ -327,6 +328,7 @@ mod tests {
             "gauge revoiceit_suspected_lost",
             "gauge revoiceit_ledgers_unattended",
             "gauge revoiceit_revocation_due_timestamp_seconds",
+            "gauge revoiceit_resource_ready",
             "gauge revoiceit_token_expiry_timestamp_seconds",
             "gauge revoiceit_refresh_due_timestamp_seconds",
         ];

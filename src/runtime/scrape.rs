@@ -15,8 +15,8 @@ use super::leader::Leadership;
 /// What the leader knows about the resources and their tokens at the time of a scrape.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// One for each resource that has a token.
-    pub resources: Vec<ResourceTimes>,
+    /// One for each resource of which there is something to say.
+    pub resources: Vec<ResourceState>,
     /// Refresh tokens that have to be revoked and are not yet.
     pub pending_revocations: u64,
     /// Refresh tokens that may exist although nobody has them.
@@ -27,16 +27,18 @@ pub struct Snapshot {
     pub ledgers_unattended: u64,
 }
 
-/// The times of one resource.
+/// How one resource stands.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ResourceTimes {
+pub struct ResourceState {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// When the access token in the target expires.
-    pub expires_at: Timestamp,
-    /// When it is refreshed. `None` for one that is suspended.
+    /// Whether its pods read a valid token, as its spec asks for. `None` for one that is suspended or being deleted.
+    pub is_ready: Option<bool>,
+    /// When its last access token expires, delivered or not. `None` if it has none.
+    pub expires_at: Option<Timestamp>,
+    /// When that is refreshed. `None` for one that is suspended.
     pub refresh_at: Option<Timestamp>,
 }
 
@@ -75,26 +77,32 @@ impl Collector for Scraped {
         if let Some(due) = revocation_due {
             metric.encode_gauge(&due.as_second())?;
         }
-        let expires = |times: &ResourceTimes| Some(times.expires_at);
-        let help = "When the access token in the target expires, since the Unix epoch. Leader only.";
-        timestamps(&mut encoder, "token_expiry_timestamp", help, &resources, expires)?;
+        let help = "1 if the pods of a resource read a valid token, as its spec asks for, else 0; absent while it is suspended or being deleted. Leader only.";
+        of_each(&mut encoder, ("resource_ready", None), help, &resources, |state| state.is_ready.map(i64::from))?;
+        let help =
+            "When the last access token of a resource expires, since the Unix epoch, also if it could not be delivered. Leader only.";
+        let seconds = |time: Timestamp| time.as_second();
+        let expiry = ("token_expiry_timestamp", Some(Unit::Seconds));
+        of_each(&mut encoder, expiry, help, &resources, |state| state.expires_at.map(seconds))?;
         let help = "When the access token is refreshed, since the Unix epoch; absent while it is suspended. Leader only.";
-        timestamps(&mut encoder, "refresh_due_timestamp", help, &resources, |times| times.refresh_at)
+        let due = ("refresh_due_timestamp", Some(Unit::Seconds));
+        of_each(&mut encoder, due, help, &resources, |state| state.refresh_at.map(seconds))
     }
 }
 
-fn timestamps(
+/// A series for each resource that has such a value.
+fn of_each(
     encoder: &mut DescriptorEncoder,
-    name: &str,
+    (name, unit): (&str, Option<Unit>),
     help: &str,
-    resources: &[ResourceTimes],
-    time: impl Fn(&ResourceTimes) -> Option<Timestamp>,
+    resources: &[ResourceState],
+    value: impl Fn(&ResourceState) -> Option<i64>,
 ) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
-    for times in resources {
-        if let Some(time) = time(times) {
-            let labels = [("namespace", times.namespace.as_str()), ("name", times.name.as_str())];
-            metric.encode_family(&labels)?.encode_gauge(&time.as_second())?;
+    let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+    for state in resources {
+        if let Some(value) = value(state) {
+            let labels = [("namespace", state.namespace.as_str()), ("name", state.name.as_str())];
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
         }
     }
     Ok(())
@@ -110,22 +118,23 @@ mod tests {
     fn lines(metrics: &Metrics) -> Vec<String> {
         let text = metrics.encode();
         text.lines()
-            .filter(|line| {
-                line.contains("timestamp_seconds{") || line.starts_with("revoiceit_pending") || line.starts_with("revoiceit_leader")
-            })
+            .filter(|line| line.contains("{namespace=") || line.starts_with("revoiceit_pending") || line.starts_with("revoiceit_leader"))
             .map(str::to_owned)
             .collect()
     }
 
     #[test]
     fn series_end_with_their_resource_and_are_the_leaders_alone() {
-        let times = |name: &str, refresh_at: Option<i64>| ResourceTimes {
-            namespace: "team-a".into(),
-            name: name.into(),
-            expires_at: Timestamp::from_second(1_800_000_000).expect("a time"),
-            refresh_at: refresh_at.map(|second| Timestamp::from_second(second).expect("a time")),
+        let state = |name: &str, is_ready, expires_at: Option<i64>, refresh_at: Option<i64>| {
+            let time = |second| Timestamp::from_second(second).expect("a time");
+            let (expires_at, refresh_at) = (expires_at.map(time), refresh_at.map(time));
+            ResourceState { namespace: "team-a".into(), name: name.into(), is_ready, expires_at, refresh_at }
         };
-        let resources = Arc::new(Mutex::new(vec![times("speech", Some(1_799_999_100)), times("suspended", None)]));
+        let resources = Arc::new(Mutex::new(vec![
+            state("speech", Some(true), Some(1_800_000_000), Some(1_799_999_100)),
+            state("suspended", None, Some(1_800_000_000), None),
+            state("new", Some(false), None, None),
+        ]));
         let source = {
             let resources = resources.clone();
             move || Snapshot { resources: resources.lock().expect("not poisoned").clone(), pending_revocations: 3, ..Snapshot::default() }
@@ -140,6 +149,8 @@ mod tests {
             [
                 "revoiceit_leader 1",
                 "revoiceit_pending_revocations 3",
+                "revoiceit_resource_ready{namespace=\"team-a\",name=\"speech\"} 1",
+                "revoiceit_resource_ready{namespace=\"team-a\",name=\"new\"} 0",
                 "revoiceit_token_expiry_timestamp_seconds{namespace=\"team-a\",name=\"speech\"} 1800000000",
                 "revoiceit_token_expiry_timestamp_seconds{namespace=\"team-a\",name=\"suspended\"} 1800000000",
                 "revoiceit_refresh_due_timestamp_seconds{namespace=\"team-a\",name=\"speech\"} 1799999100",

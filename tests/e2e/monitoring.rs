@@ -251,13 +251,15 @@ fn matchers(pairs: &str) -> Vec<Matcher<'_>> {
 /// The labels in the parentheses after `by`, `on` and `group_left`.
 fn grouped(query: &str) -> Vec<&str> {
     let lists = ["by (", "on (", "group_left ("].into_iter().flat_map(|word| query.split(word).skip(1));
-    lists.filter_map(|after| after.split(')').next()).flat_map(|list| list.split(',')).map(str::trim).collect()
+    let labels = lists.filter_map(|after| after.split(')').next()).flat_map(|list| list.split(',')).map(str::trim);
+    labels.filter(|label| !label.is_empty()).collect()
 }
 
 #[test]
 fn what_a_query_names_is_found() {
-    let query = r#"sum by (job, le) (rate(revoiceit_a_bucket{job=~"$job",le="300.0"}[1h])) * on (instance) process_b == revoiceit_c or label_values(revoiceit_d, job)"#;
+    let query = r#"sum by (job, le) (rate(revoiceit_a_bucket{job=~"$job",le="300.0"}[1h])) * on (instance) process_b == revoiceit_c and on () revoiceit_c or label_values(revoiceit_d, job)"#;
     let le = vec![("job", "=~", "$job"), ("le", "=", "300.0")];
-    assert_eq!(selectors(query), [("revoiceit_a_bucket", le), ("process_b", vec![]), ("revoiceit_c", vec![]), ("revoiceit_d", vec![])]);
+    let plain = ["process_b", "revoiceit_c", "revoiceit_c", "revoiceit_d"].map(|name| (name, vec![]));
+    assert_eq!(selectors(query), [vec![("revoiceit_a_bucket", le)], plain.to_vec()].concat());
     assert_eq!(grouped(query), ["job", "le", "instance"]);
 }

@@ -14,9 +14,14 @@ async fn series(operator: &Operator, world: &World) -> Result<Vec<String>> {
     Ok(text.lines().filter(|line| line.contains(&label)).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 
+/// A series as it is exposed.
+fn one(world: &World, metric: &str, name: &str) -> String {
+    format!("revoiceit_{metric}{{namespace=\"{}\",name=\"{name}\"}}", world.tenant)
+}
+
 async fn has_series(operator: &Operator, world: &World, names: &[&str]) -> Result<()> {
-    let of = |metric: &str, name: &str| format!("revoiceit_{metric}_timestamp_seconds{{namespace=\"{}\",name=\"{name}\"}}", world.tenant);
-    let mut expected: Vec<String> = names.iter().flat_map(|name| [of("token_expiry", name), of("refresh_due", name)]).collect();
+    let metrics = ["resource_ready", "token_expiry_timestamp_seconds", "refresh_due_timestamp_seconds"];
+    let mut expected: Vec<String> = names.iter().flat_map(|name| metrics.map(|metric| one(world, metric, name))).collect();
     expected.sort();
     eventually(&format!("series of {names:?} alone"), GENEROUS, async || {
         let mut series = series(operator, world).await?;
@@ -52,6 +57,45 @@ async fn series_end_with_their_resource_and_with_leadership() -> Result<()> {
     ensure!(!ended.success(), "who loses its lease says that something is wrong");
     has_series(&second, &world, &["other"]).await?;
     world.no_secret_is_told(&[&second]).await
+}
+
+#[tokio::test]
+async fn a_resource_is_not_ready_in_the_metrics_while_its_token_does_not_arrive() -> Result<()> {
+    let world = World::new().await?;
+    world.credentials("client").await?;
+    world.foreign_secret("taken").await?;
+    let operator = world.operator(&[]).await?;
+    let shows = async |name: &str, ready: u8| operator.shows(&format!("{} {ready}", one(&world, "resource_ready", name))).await;
+    let has_no = async |name: &str| {
+        eventually(&format!("{name} to be nobody's concern"), GENEROUS, async || {
+            ensure!(!series(&operator, &world).await?.contains(&one(&world, "resource_ready", name)), "it is said to be ready, or not");
+            anyhow::Ok(())
+        })
+        .await
+    };
+    // It never had a token, so there are no times of it.
+    world.resource("new", "missing", "new-token", json!({})).await?;
+    shows("new", 0).await?;
+    ensure!(series(&operator, &world).await?.len() == 1, "{:?}", series(&operator, &world).await?);
+
+    world.speech(json!({})).await?;
+    shows("speech", 1).await?;
+    // Its token lives on, and its pods do not get it.
+    world.patch("speech", &json!({ "spec": { "target": { "name": "taken" } } })).await?;
+    shows("speech", 0).await?;
+    ensure!(series(&operator, &world).await?.contains(&one(&world, "token_expiry_timestamp_seconds", "speech")), "its times have ended");
+
+    world.patch("speech", &json!({ "spec": { "suspend": true } })).await?;
+    has_no("speech").await?;
+    world.patch("speech", &json!({ "spec": { "suspend": false, "target": { "name": "token" } } })).await?;
+    shows("speech", 1).await?;
+
+    world.sandbox.inject(Fault::status(503).on(Call::Revoke))?;
+    world.kubectl(&["delete", "rvc", "speech", "--wait=false"]).await?;
+    world.reason("speech", "Revoking").await?;
+    has_no("speech").await?;
+    shows("new", 0).await?;
+    world.no_secret_is_told(&[&operator]).await
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ pub(crate) fn reference() -> String {
         "# Metrics\n\n<!-- Generated from the metrics in src/runtime. Do not edit: run `make generate`. -->\n\n\
          What `/metrics` of each pod exposes, as OpenMetrics. [What to do with it](../monitoring.md): alerts and a dashboard.\n\n\
          Counters begin at zero for each word that a label can have. Of a histogram there are `_bucket`, `_sum` and `_count`. No label is \
-         named after what somebody sent; two metrics have a series for each resource.\n\n\
+         named after what somebody sent; three metrics have a series for each resource.\n\n\
          | metric | type | labels | |\n|---|---|---|---|\n",
     );
     for Described { name, kind, labels, help } in catalogue() {

@@ -1,6 +1,8 @@
 //! Everything that the plugin asks of the API server, in one place.
 //!
-//! No request can bring a Secret's data: Secrets are asked for by their metadata alone. The other kinds are read whole, and tolerantly.
+//! Secrets are asked for by their metadata alone, which brings no data of theirs but what somebody has put into an annotation: `kubectl apply`
+//! leaves a copy of the whole Secret there. Of annotations the plugin reads those that the operator wrote, by their names, and prints none.
+//! The other kinds are read whole, and tolerantly.
 
 use std::fmt::Debug;
 

@@ -25,8 +25,8 @@ pub(super) fn run(words: &[OsString]) -> ExitCode {
         Wanted::File => (Vec::new(), FILES),
     };
     let lines: String = candidates.iter().map(|candidate| format!("{candidate}\n")).collect();
-    say(&format!("{lines}:{directive}\n"));
-    ExitCode::SUCCESS
+    // At a prompt nobody could read why.
+    if say(&format!("{lines}:{directive}\n")).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What can stand in place of the last word.

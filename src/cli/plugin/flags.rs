@@ -10,7 +10,7 @@ use crate::cli::values;
 pub(super) const AMISS: u8 = 3;
 
 pub(super) const EXIT_CODES: &str = "\
-Exit codes: 0 all is well, 1 it could not be done, 2 the command line is wrong, 3 it was done and something is amiss: a resource is not ready, \
+Exit codes: 0 all is well, 1 it could not be done, or not with all of them, 2 the command line is wrong, 3 it was done and something is amiss: a resource is not ready, \
 a new token was not delivered, a check found something.
 
 NO_COLOR switches colours off. KUBECONFIG names the kubeconfig files, as for kubectl.";

@@ -8,6 +8,7 @@ mod chain;
 mod complete;
 mod delivery;
 mod doctor;
+mod each;
 mod flags;
 mod paint;
 mod rotate;

@@ -1,7 +1,8 @@
 //! What is written to a terminal: colours, times as people say them, and nothing that a terminal would obey.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 
 /// Colours, or none.
@@ -48,7 +49,7 @@ impl Paint {
 
     /// For standard output: on a terminal, unless `NO_COLOR` says otherwise.
     pub(super) fn for_stdout() -> Self {
-        Self::of(std::io::stdout().is_terminal(), |name| std::env::var(name).ok())
+        Self::of(io::stdout().is_terminal(), |name| std::env::var(name).ok())
     }
 
     fn of(is_terminal: bool, env: impl Fn(&str) -> Option<String>) -> Self {
@@ -104,11 +105,13 @@ pub(super) fn differ(a: Timestamp, b: Timestamp, by: SignedDuration) -> bool {
     a.duration_since(b).abs() > by
 }
 
-/// Prints to standard output. Nobody may be left to read it.
-pub(super) fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    let _ = out.flush();
+/// Prints to standard output. That nobody is left to read it is no error.
+pub(super) fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("the output cannot be written"),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(super) async fn run(access: &Access, args: &StatusArgs) -> anyhow::Result<Ou
             if views.len() > 1 {
                 blocks.push(chain::total(&views, now));
             }
-            say(&blocks.join("\n"));
+            say(&blocks.join("\n"))?;
         }
         Format::Json | Format::Yaml if name.is_some() => print(*output, &views.first())?,
         Format::Json | Format::Yaml => {
@@ -64,8 +64,7 @@ pub(super) fn print(format: Format, what: &impl Serialize) -> anyhow::Result<()>
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    say(&text);
-    Ok(())
+    say(&text)
 }
 
 fn named_as(read: &Read) -> String {

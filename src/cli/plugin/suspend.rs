@@ -1,30 +1,31 @@
 //! `kubectl revoiceit suspend` and `resume`.
 
-use kube::ResourceExt;
 use serde_json::json;
 
 use super::{
     Outcome,
     access::{Access, Read},
+    each::{Each, full_name},
     flags::SuspendArgs,
-    paint::{say, span, time},
+    paint::{span, time},
 };
 use crate::runtime::clock;
 
 pub(super) async fn run(access: &Access, args: &SuspendArgs, suspend: bool) -> anyhow::Result<Outcome> {
+    let mut each = Each::new();
     for before in access.select(&args.which).await? {
         let is_so = before.0.as_ref().is_ok_and(|resource| resource.spec.suspend == suspend);
-        let after = if is_so { before } else { access.patch(&before, &json!({ "spec": { "suspend": suspend } })).await? };
-        let name = format!("{}/{}", after.namespace().unwrap_or_default(), after.name_any());
+        let came = if is_so { Ok(before.clone()) } else { access.patch(&before, &json!({ "spec": { "suspend": suspend } })).await };
+        let Some(after) = each.came(&before, came) else { continue };
         let done = match (suspend, is_so) {
             (true, false) => "suspended",
             (true, true) => "suspended already",
             (false, false) => "resumed",
             (false, true) => "not suspended",
         };
-        say(&format!("{name}: {done}{}\n", if suspend { consequence(&after) } else { String::new() }));
+        each.tell(&format!("{}: {done}{}", full_name(&after), if suspend { consequence(&after) } else { String::new() }));
     }
-    Ok(Outcome::Good)
+    each.end().map(|()| Outcome::Good)
 }
 
 /// What it means for the pods.

@@ -9,12 +9,12 @@ use super::{NAME, Outcome, command, flags::ManArgs, paint::say};
 pub(super) fn completion(shell: Shell) -> anyhow::Result<Outcome> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command().bin_name(NAME), NAME, &mut script);
-    say(&String::from_utf8(script).context("a script that is not UTF-8")?);
+    say(&String::from_utf8(script).context("a script that is not UTF-8")?)?;
     Ok(Outcome::Good)
 }
 
 pub(super) fn man(args: &ManArgs) -> anyhow::Result<Outcome> {
-    say(&page(args.command.as_deref())?);
+    say(&page(args.command.as_deref())?)?;
     Ok(Outcome::Good)
 }
 

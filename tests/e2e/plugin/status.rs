@@ -1,6 +1,10 @@
 //! What is shown of a resource, and to whom.
 
-use std::process::Command;
+use std::{
+    fs::File,
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use revoiceit_harness::{
@@ -157,6 +161,31 @@ async fn what_is_not_there_is_told_in_words() -> Result<()> {
     let said = world.plugin(&world.person_through("view", &proxy.url()).await?, &["status"]).await?;
     assert_eq!(said.code, Some(1));
     assert!(said.err.starts_with("error: the API server does not know RevoiceitCredentials: the CRD is not installed."), "{said:?}");
+    world.no_secret_is_told(&[]).await
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_an_error_and_a_reader_that_has_gone_is_none() -> Result<()> {
+    let world = World::new().await?;
+    let view = world.person("view").await?;
+    let into = async |output: Stdio, args: &[&str]| -> Result<(Option<i32>, String)> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_revoiceit-operator"));
+        command.arg0("kubectl-revoiceit").args(args).env("KUBECONFIG", &view).stdout(output).stderr(Stdio::piped());
+        let ended = tokio::task::spawn_blocking(move || command.output()).await??;
+        Ok((ended.status.code(), String::from_utf8(ended.stderr)?))
+    };
+    let full = || File::options().write(true).open("/dev/full");
+    for args in [&["completion", "bash"][..], &["man"], &["status", "-o", "json"], &["doctor"]] {
+        let (code, told) = into(full()?.into(), args).await?;
+        assert_eq!(
+            (code, told.as_str()),
+            (Some(1), "error: the output cannot be written: No space left on device (os error 28)\n"),
+            "{args:?}"
+        );
+    }
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    assert_eq!(into(writer.into(), &["completion", "bash"]).await?, (Some(0), String::new()));
     world.no_secret_is_told(&[]).await
 }
 

@@ -45,7 +45,11 @@ pub(super) type Answers = Vec<(String, Answer)>;
 
 /// Whether each is ready, and if not, what is missing.
 pub(super) fn readiness(namespace: &str, answers: &Answers) -> Check {
-    let mut check = Check::new("readiness", format!("{} pods say that they are ready", answers.len()));
+    let are_ready = match answers.len() {
+        1 => "1 pod says that it is ready".to_owned(),
+        pods => format!("{pods} pods say that they are ready"),
+    };
+    let mut check = Check::new("readiness", are_ready);
     for (pod, answer) in asked(&mut check, namespace, answers) {
         if let Answer::Refused(what) = answer {
             check.problem(
@@ -94,8 +98,8 @@ fn counted(check: &mut Check, namespace: &str, pod: &str, text: &str) {
         check.problem(
             format!("The operator holds {unattended} ledgers that it does not work on."),
             format!(
-                "They belong to another cluster or another --api-url, to namespaces that are not served any more, or are damaged. \
-                 kubectl logs -n {namespace} {pod} | grep ledger says which."
+                "Their resources are in namespaces that are not served any more; or are gone, and the ledgers cannot be used: they are of another \
+                 cluster or another --api-url, or damaged. kubectl logs -n {namespace} {pod} | grep ledger says which."
             ),
         );
     }
@@ -209,5 +213,7 @@ mod tests {
         // As long as one is not asked, it may be the leader.
         assert_eq!(told(metrics("system", &answers)), [""; 0]);
         assert_eq!(readiness("system", &Vec::new()).not_checked.len(), 1);
+        let seen = |texts: &[&str]| readiness("system", &said(texts)).seen;
+        assert_eq!([seen(&["ok"]), seen(&["ok", "ok"])], ["1 pod says that it is ready", "2 pods say that they are ready"]);
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn run(access: &Access, args: &DoctorArgs) -> anyhow::Result<Ou
     let DoctorArgs { operator_namespace, output } = args;
     let checks = examine(access, operator_namespace).await?;
     match output {
-        Format::Text => say(&report(&checks, Paint::for_stdout())),
+        Format::Text => say(&report(&checks, Paint::for_stdout()))?,
         Format::Json | Format::Yaml => print(*output, &json!({ "checks": checks }))?,
     }
     Ok(Outcome::of(checks.iter().all(|check| check.findings.is_empty())))
