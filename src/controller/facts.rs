@@ -37,15 +37,16 @@ struct Fact {
 }
 
 impl Facts {
-    /// What the status of a resource says, and what it does not say. One that is being deleted has no times: its target is gone.
-    pub(super) fn learn(&self, id: &Arc<ResourceId>, status: &Status, record: Option<&Record>, is_suspended: bool) {
+    /// What the status of a resource says, and what it does not say. Of one that is not served, because it is suspended or is being deleted, nobody
+    /// waits for a token or a refresh.
+    pub(super) fn learn(&self, id: &Arc<ResourceId>, status: &Status, record: Option<&Record>, is_served: bool) {
         let count = |number: Option<i32>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
         let times = status.expires_at.as_ref().zip(status.refresh_at.as_ref());
         let fact = Fact {
             id: id.clone(),
-            is_ready: is_ready(status).filter(|_| !is_suspended),
+            is_ready: is_ready(status).filter(|_| is_served),
             expires_at: times.map(|(expires_at, _)| expires_at.0),
-            refresh_at: times.filter(|_| !is_suspended).map(|(_, refresh_at)| refresh_at.0),
+            refresh_at: times.filter(|_| is_served).map(|(_, refresh_at)| refresh_at.0),
             pending_revocations: count(status.pending_revocations),
             suspected_lost: count(status.suspected_lost),
             revocation_due: record.and_then(revocation_due),
@@ -56,15 +57,17 @@ impl Facts {
     /// There is a ledger yet of a resource that is not there any more. Its series end with it: another of its name has the same labels.
     pub(super) fn outlived(&self, id: &Arc<ResourceId>, record: Option<&Record>) {
         let fact = Fact {
-            id: id.clone(),
-            is_ready: None,
-            expires_at: None,
-            refresh_at: None,
             pending_revocations: record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some())) as u64,
             suspected_lost: record.map_or(0, |record| u64::from(record.suspects.lost)),
             revocation_due: record.and_then(revocation_due),
+            ..Fact::nothing_of(id)
         };
         self.lock().of.insert(id.uid.clone(), fact);
+    }
+
+    /// The resource cannot be read, and nothing is done for it. What was known of its token stays true.
+    pub(super) fn unreadable(&self, id: &Arc<ResourceId>) {
+        self.lock().of.entry(id.uid.clone()).or_insert_with(|| Fact::nothing_of(id)).is_ready = Some(false);
     }
 
     pub(super) fn forget(&self, uid: &str) {
@@ -100,6 +103,18 @@ impl Facts {
 }
 
 impl Fact {
+    fn nothing_of(id: &Arc<ResourceId>) -> Self {
+        Self {
+            id: id.clone(),
+            is_ready: None,
+            expires_at: None,
+            refresh_at: None,
+            pending_revocations: 0,
+            suspected_lost: 0,
+            revocation_due: None,
+        }
+    }
+
     /// What there is to say of the resource, if anything is.
     fn state(&self) -> Option<ResourceState> {
         let Self { id, is_ready, expires_at, refresh_at, .. } = self;
@@ -113,16 +128,10 @@ impl Fact {
     }
 }
 
-/// What the Ready condition says. `None` of a resource that is going: nobody waits for its token.
+/// What the Ready condition says. `None` in a namespace that goes.
 fn is_ready(status: &Status) -> Option<bool> {
-    let condition = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
-    let ready = condition("Ready")?;
-    let reason = Reason::ALL.iter().copied().find(|reason| reason.as_str() == ready.reason)?;
-    let is_ready = ready.status == "True";
-    // Of a resource that is being deleted nothing is said to be stalled: it waits for its deadline, and for nobody.
-    let waits_for_nobody = !is_ready && reason.needs_person() && condition("Stalled").is_none();
-    let is_going = waits_for_nobody || matches!(reason, Reason::Revoking | Reason::NamespaceTerminating);
-    (!is_going).then_some(is_ready)
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    (ready.reason != Reason::NamespaceTerminating.as_str()).then(|| ready.status == "True")
 }
 
 /// When the first of its refresh tokens was or is to be revoked.
@@ -161,8 +170,8 @@ mod tests {
     #[test]
     fn nothing_is_due_of_what_is_suspended_and_what_is_being_deleted_has_no_times() {
         let facts = Facts::default();
-        facts.learn(&id("served"), &status(), None, false);
-        facts.learn(&id("suspended"), &status(), None, true);
+        facts.learn(&id("served"), &status(), None, true);
+        facts.learn(&id("suspended"), &status(), None, false);
         facts.learn(&id("leaving"), &Status { refresh_at: None, ..status() }, None, false);
         let mut due: Vec<_> = facts.snapshot().resources.into_iter().map(|state| state.refresh_at.is_some()).collect();
         due.sort_unstable();
@@ -184,18 +193,14 @@ mod tests {
             (STALLED, "LedgerElsewhere", Some(false)),
             // Nobody waits for it.
             (RECONCILING, "NamespaceTerminating", None),
-            (RECONCILING, "Revoking", None),
-            (READY, "Revoking", None),
-            // Being deleted, with a ledger that cannot be used.
-            (RECONCILING, "LedgerUnusable", None),
             (&[], "", None),
         ];
         for (conditions, reason, expected) in table {
             assert_eq!(is_ready(&says(conditions, reason)), expected, "{conditions:?} {reason}");
         }
         let facts = Facts::default();
-        facts.learn(&id("stalled"), &says(STALLED, "TargetConflict"), None, false);
-        facts.learn(&id("suspended"), &says(STALLED, "Suspended"), None, true);
+        facts.learn(&id("stalled"), &says(STALLED, "TargetConflict"), None, true);
+        facts.learn(&id("suspended"), &says(STALLED, "Suspended"), None, false);
         facts.learn(&id("leaving"), &says(RECONCILING, "Revoking"), None, false);
         assert_eq!(facts.snapshot().resources.iter().map(|state| state.is_ready).collect::<Vec<_>>(), [Some(false)]);
     }
@@ -203,10 +208,21 @@ mod tests {
     #[test]
     fn the_series_of_a_resource_end_with_it_and_not_with_its_ledger() {
         let facts = Facts::default();
-        facts.learn(&id("first"), &says(&[("Ready", "True")], "TokenReady"), None, false);
-        facts.learn(&id("second"), &status(), None, false);
+        facts.learn(&id("first"), &says(&[("Ready", "True")], "TokenReady"), None, true);
+        facts.learn(&id("second"), &status(), None, true);
         facts.outlived(&id("first"), None);
         assert_eq!((facts.snapshot().resources.len(), facts.snapshot().pending_revocations), (1, 1));
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_is_not_ready_and_its_token_ends_when_it_ends() {
+        let facts = Facts::default();
+        facts.learn(&id("known"), &Status { conditions: says(&[("Ready", "True")], "TokenReady").conditions, ..status() }, None, true);
+        facts.unreadable(&id("known"));
+        facts.unreadable(&id("unknown"));
+        let mut said: Vec<_> = facts.snapshot().resources.iter().map(|state| (state.is_ready, state.expires_at.is_some())).collect();
+        said.sort_unstable();
+        assert_eq!(said, [(Some(false), false), (Some(false), true)]);
     }
 
     #[test]
