@@ -62,7 +62,7 @@ fn made() -> Result<Vec<(&'static str, String)>> {
         .replace("{counts}", &section(all.counts.as_ref(), counts))
         .replace("{rest}", &section(all.rest.as_ref(), rest))
         .replace("{growth}", &section(all.growth.as_ref(), |_| growth(&sizes)))
-        .replace("{huge}", &all.huge.as_ref().map_or_else(|| "Not measured yet.\n".to_owned(), |huge| how(&huge.setting)))
+        .replace("{huge}", &all.huge.as_ref().map_or_else(String::new, huge))
         .replace("{foreign}", &section(all.foreign.as_ref(), foreign))
         .replace("{idle}", &section(all.idle.as_ref(), idle))
         .replace("{failover}", &section(all.failover.as_ref(), failover));
@@ -79,6 +79,11 @@ fn section<F>(results: Option<&Results<F>>, table: impl Fn(&F) -> String) -> Str
         Some(results) => format!("{}\n{}", table(&results.figures), how(&results.setting)),
         None => "Not measured yet.\n".to_owned(),
     }
+}
+
+fn huge(results: &Results<Vec<Size>>) -> String {
+    let what = "Not part of `make bench`: `make bench BENCH=huge` takes an hour. Its row is in the table above.";
+    format!("## 100,000 resources\n\n{what}\n\n{}\n", how(&results.setting))
 }
 
 fn how(Setting { at, command, machine, versions, program, load }: &Setting) -> String {
