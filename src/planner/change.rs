@@ -65,7 +65,7 @@ impl Record {
             Change::Retire { now } => {
                 let worked_at = self.live_worked_at();
                 if let Some(live) = self.live.take() {
-                    self.retire(live.revision, live.refresh, *now, worked_at);
+                    self.retire_line(live, *now, worked_at);
                 }
             }
             Change::List(name) => self.list(name),
@@ -125,18 +125,23 @@ impl Record {
                 self.fold_refreshed(of, refreshed, *sent_at, policy, now);
             }
             Hand::Failed { call, failure, sent_at } => self.fold_failed(call, failure, *sent_at, me, policy, now),
-            Hand::Ended { token, disputed } => {
+            Hand::Ended { token, unknown, disputed } => {
                 let was_there = self.holds(token);
+                let was_in_doubt = self.retiring.iter().any(|retiring| retiring.refresh == *token && retiring.unanswered)
+                    || self.live.as_ref().is_some_and(|live| live.refresh == *token && live.is_in_doubt());
                 self.retiring.retain(|retiring| retiring.refresh != *token);
                 self.live.take_if(|live| live.refresh == *token);
-                if *disputed && was_there {
+                if *unknown && was_in_doubt {
+                    self.suspects.lost = self.suspects.lost.saturating_add(1);
+                } else if *disputed && was_there {
                     self.suspects.disputed = self.suspects.disputed.saturating_add(1);
                 }
             }
             Hand::NotEnded { token, tries, retry_after, .. } => {
                 // Whatever that request did, the line is not to be delivered from again.
                 if let Some(live) = self.live.take_if(|live| live.refresh == *token) {
-                    self.retire(live.revision, live.refresh, now, Some(live.sent_at));
+                    let worked_at = Some(live.sent_at);
+                    self.retire_line(live, now, worked_at);
                 }
                 let somebody_waits = !self.closed;
                 for retiring in self.retiring.iter_mut().filter(|retiring| retiring.refresh == *token) {
@@ -153,7 +158,8 @@ impl Record {
     fn begin_line(&mut self, policy: &Policy, issued: &Issued, sent_at: Timestamp, source: &Digest, source_version: &Version) {
         let worked_at = self.live_worked_at();
         if let Some(old) = self.live.take() {
-            self.retire(old.revision, old.refresh, old.expires_at, worked_at);
+            let due = old.expires_at;
+            self.retire_line(old, due, worked_at);
         }
         self.live = Some(Live {
             revision: self.take_revision(),
@@ -180,7 +186,7 @@ impl Record {
             return;
         };
         if let Some(token) = &refreshed.rotated {
-            if live.unanswered && !live.rejected {
+            if live.is_in_doubt() {
                 self.suspects.lost = self.suspects.lost.saturating_add(1);
             }
             let replaced = std::mem::replace(&mut live.refresh, token.clone());
@@ -247,8 +253,15 @@ impl Record {
         is_dead_by_a_rotation(live) && !was_known
     }
 
+    /// No refresh will say any more whether another token has taken its place. Its revocation will.
+    fn retire_line(&mut self, line: Live, due: Timestamp, worked_at: Option<Timestamp>) {
+        let unanswered = line.is_in_doubt();
+        let Live { revision, refresh, .. } = line;
+        self.retiring.push(Retiring { revision, refresh, due, tries: 0, not_before: None, worked_at, unanswered });
+    }
+
     fn retire(&mut self, revision: u64, refresh: RefreshToken, due: Timestamp, worked_at: Option<Timestamp>) {
-        self.retiring.push(Retiring { revision, refresh, due, tries: 0, not_before: None, worked_at });
+        self.retiring.push(Retiring { revision, refresh, due, tries: 0, not_before: None, worked_at, unanswered: false });
     }
 
     fn take_revision(&mut self) -> u64 {

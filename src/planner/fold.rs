@@ -76,7 +76,8 @@ fn take(seen: &mut Observed, sent_at: Timestamp, answer: Answer) {
         }
         Answer::Revoke(Which::Revision(revision), Ok(revoked)) => {
             let Some(token) = token(seen, revision) else { return };
-            seen.hand = Hand::Ended { token, disputed: revoked == Revoked::Unknown && worked_lately(seen, revision, sent_at) };
+            let unknown = revoked == Revoked::Unknown;
+            seen.hand = Hand::Ended { token, unknown, disputed: unknown && worked_lately(seen, revision, sent_at) };
         }
         Answer::Revoke(Which::Revision(revision), Err(failure)) => {
             let Some(token) = token(seen, revision) else { return };

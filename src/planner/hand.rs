@@ -51,7 +51,9 @@ pub enum Hand {
     Ended {
         /// The token.
         token: RefreshToken,
-        /// Revoiceit did not know it although it had worked within the hour.
+        /// Revoiceit did not know it, or not any more.
+        unknown: bool,
+        /// And that although it had worked within the hour.
         disputed: bool,
     },
     /// A refresh token that could not be revoked.

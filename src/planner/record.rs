@@ -122,6 +122,11 @@ impl Live {
         LineId { revision: self.revision, refresh: self.refresh.clone() }
     }
 
+    /// Another refresh token may have taken the place of this one, and it has not been told or counted.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.unanswered && !self.rejected
+    }
+
     /// Whether it is still what it was then.
     pub fn is(&self, line: &LineId) -> bool {
         self.revision == line.revision && self.refresh == line.refresh
@@ -145,6 +150,9 @@ pub struct Retiring {
     /// When a call with this token last succeeded, as far as is known. `None` also where it may be that the token has ended since: it was
     /// rejected, or a refresh brought another in its place.
     pub worked_at: Option<Timestamp>,
+    /// [`Live::unanswered`], of a line that no refresh will tell of any more. If Revoiceit does not know `refresh`, another took its place.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unanswered: bool,
 }
 
 /// Written before a call that may create a token, so that a crash cannot hide it.

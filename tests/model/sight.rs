@@ -125,7 +125,7 @@ pub(crate) enum Hand {
     Granted { access: u8, refresh: u8, sent_at: Time, pair: Credentials, request: u8 },
     Refreshed { of: Line, access: u8, rotated: Option<u8>, sent_at: Time },
     Failed { call: Called, failure: Failure, sent_at: Time },
-    Ended { token: u8, disputed: bool },
+    Ended { token: u8, unknown: bool, disputed: bool },
     NotEnded { token: u8, tries: u8 },
 }
 

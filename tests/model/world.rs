@@ -190,6 +190,7 @@ pub(crate) struct Retiring {
     pub(crate) tries: u8,
     pub(crate) not_before: Option<Time>,
     pub(crate) worked_at: Option<Time>,
+    pub(crate) unanswered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

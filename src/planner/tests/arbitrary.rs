@@ -228,7 +228,8 @@ pub(super) fn a_hand() -> BoxedStrategy<Hand> {
         }),
         2 => (a_line(), a_refreshed(), a_time()).prop_map(|(of, refreshed, sent_at)| Hand::Refreshed { of, refreshed, sent_at }),
         2 => (called, a_failure(), a_time()).prop_map(|(call, failure, sent_at)| Hand::Failed { call, failure, sent_at }),
-        1 => (0..12_u64, any::<bool>()).prop_map(|(number, disputed)| Hand::Ended { token: refresh(number), disputed }),
+        1 => (0..12_u64, any::<[bool; 2]>())
+            .prop_map(|(number, [unknown, disputed])| Hand::Ended { token: refresh(number), unknown, disputed: unknown && disputed }),
         1 => (0..12_u64, 1..5_u32, a_time())
             .prop_map(|(number, tries, sent_at)| Hand::NotEnded { token: refresh(number), tries, retry_after: None, sent_at }),
     ]

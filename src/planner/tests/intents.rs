@@ -134,8 +134,15 @@ fn an_answer_that_comes_after_its_intent_ran_out_is_saved_to_be_revoked() {
     });
     let acts = story.pass();
     assert_eq!(acts[3..], ["Issue", "Save Fold", "Look", "Save Fold", "Rest Reconciling: Issuing until now"]);
-    let came_late =
-        Retiring { revision: 1, refresh: refresh(11), due: at("10:02"), tries: 0, not_before: None, worked_at: Some(at("10:00")) };
+    let came_late = Retiring {
+        revision: 1,
+        refresh: refresh(11),
+        due: at("10:02"),
+        tries: 0,
+        not_before: None,
+        worked_at: Some(at("10:00")),
+        unanswered: false,
+    };
     assert_eq!((story.record().live.clone(), story.record().retiring.clone()), (None, vec![came_late]));
 }
 
@@ -215,7 +222,15 @@ fn a_rotating_refresh_keeps_both_tokens_and_takes_the_old_one_out_after_the_grac
     assert_eq!(record.live.as_ref().map(|live| (live.revision, live.refresh.clone())), Some((2, refresh(11))));
     assert_eq!(
         record.retiring,
-        [Retiring { revision: 1, refresh: refresh(1), due: at("10:49:01"), tries: 0, not_before: None, worked_at: None }]
+        [Retiring {
+            revision: 1,
+            refresh: refresh(1),
+            due: at("10:49:01"),
+            tries: 0,
+            not_before: None,
+            worked_at: None,
+            unanswered: false
+        }]
     );
     assert_eq!(record.intent, None);
     story.fails([Failure::Rejected]);
@@ -252,7 +267,7 @@ fn a_look_serves_for_a_minute() {
     assert_eq!(planned("10:01:00"), "WriteTarget speech-token");
     assert_eq!(planned("10:01:01"), "Look");
     assert_eq!(planned("09:59:59"), "Look", "the clock went back");
-    let holding = seen.clone().holding(crate::planner::Hand::Ended { token: refresh(1), disputed: false });
+    let holding = seen.clone().holding(crate::planner::Hand::Ended { token: refresh(1), unknown: false, disputed: false });
     assert_eq!(plan(&holding, at("10:01:01")), Plan::Act(Act::Look), "also before a fold");
     let blind = seen.edited(|it| it.sighted = Sighted::No);
     assert_eq!(plan(&blind, at("10:00")), Plan::Act(Act::Look));
@@ -272,7 +287,8 @@ fn a_pass_that_is_spent_still_saves_and_withdraws() {
     let spent = |record: Record| settled().with(record).edited(|it| it.spent.acts = 24);
     let intended = spent(record().live(1, "10:00").intent("me", "10:02"));
     assert_eq!(plan(&intended, at("10:00")), Plan::Act(Act::SaveLedger(Change::Withdraw)));
-    let holding = spent(record().live(1, "10:00")).holding(crate::planner::Hand::Ended { token: refresh(1), disputed: false });
+    let holding =
+        spent(record().live(1, "10:00")).holding(crate::planner::Hand::Ended { token: refresh(1), unknown: false, disputed: false });
     assert_eq!(plan(&holding, at("10:00")), Plan::Act(Act::SaveLedger(Change::Fold { now: at("10:00"), close: false })));
     let Plan::Rest(rest) = plan(&spent(record().live(1, "10:00")), at("10:00")) else { panic!("a rest") };
     assert_eq!(rest.until, crate::planner::Until::At(at("10:00") + seconds(5)));

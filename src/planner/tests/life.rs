@@ -105,7 +105,15 @@ fn changed_credentials_begin_a_line_and_the_old_one_is_revoked_after_the_grace()
     );
     let record = story.record();
     assert_eq!(record.live.as_ref().map(|live| (live.revision, live.source.clone())), Some((2, digest(2))));
-    let old = Retiring { revision: 1, refresh: refresh(1), due: at("10:15"), tries: 0, not_before: None, worked_at: Some(at("10:00")) };
+    let old = Retiring {
+        revision: 1,
+        refresh: refresh(1),
+        due: at("10:15"),
+        tries: 0,
+        not_before: None,
+        worked_at: Some(at("10:00")),
+        unanswered: false,
+    };
     assert_eq!(record.retiring, [old]);
     assert_eq!(story.at("10:15").pass(), ["Look", "Revoke 1", "Save Fold", "Rest Ready: TokenReady until 10:54:00"]);
     assert_eq!(story.record().retiring, []);
@@ -237,7 +245,10 @@ fn credentials_are_read_only_when_a_new_line_may_be_wanted() {
     assert!(reads(&seen(credential().wanted()), 1), "no ledger");
     assert!(reads(&wanted(line().failed_refresh(FailureClass::Rejected, "10:00", "10:05")), 1), "a line that may have to be replaced");
     assert!(reads(&wanted(line().intent("me", "10:02")), 1), "an intent that may be used");
-    assert!(reads(&wanted(line()).holding(Hand::Ended { token: refresh(1), disputed: false }), 1), "what is in hand may be of a pair");
+    assert!(
+        reads(&wanted(line()).holding(Hand::Ended { token: refresh(1), unknown: false, disputed: false }), 1),
+        "what is in hand may be of a pair"
+    );
     assert!(reads(&wanted(line()).source(source(1)), 1), "it was read before in this pass");
     let rotating = wanted(line()).edited(|it| it.resource = credential().claimed().rotate("please").wanted());
     assert!(reads(&rotating, 1), "a line was asked for");

@@ -6,7 +6,7 @@ use super::{
     outcomes::{FAILURES, answered, failure, issuing, next, refreshing},
 };
 use crate::{
-    planner::{Answer, Came, Hand, Observed, Retiring, Sight, Suspects, Which, fold},
+    planner::{Answer, Came, FailureClass, Hand, Observed, Retiring, Sight, Suspects, Which, fold},
     revoiceit::{Failure, Revoked},
 };
 
@@ -29,7 +29,7 @@ fn a_revocation_that_is_answered() {
     ];
     for (revoked, edit, disputed) in cases {
         let (hand, record, seen) = answered(revoking(edit), at("10:00"), Answer::Revoke(Which::Revision(1), Ok(revoked)));
-        assert_eq!(hand, Hand::Ended { token: refresh(1), disputed });
+        assert_eq!(hand, Hand::Ended { token: refresh(1), unknown: revoked == Revoked::Unknown, disputed });
         let suspects = Suspects { disputed: u32::from(disputed), ..Suspects::default() };
         assert_eq!(record, super::fixtures::record().live(2, "10:00").edited(|it| it.suspects = suspects));
         assert_eq!(next(&seen, at("10:00")), "Ready=True TokenReady");
@@ -108,5 +108,29 @@ fn revoked_from_hand_nothing_is_left_to_be_saved() {
     for class in FAILURES {
         let kept = fold(granted.clone(), answer(Err(failure(class))));
         assert_eq!((kept.hand, kept.spent.hand_kept), (granted.hand.clone(), true), "{class:?}");
+    }
+}
+
+/// A refresh had no answer, and then the line was given up: that its token is unknown now means that another took its place.
+#[test]
+fn what_is_unknown_after_a_refresh_without_an_answer_counts_a_suspect() {
+    let in_doubt = || record().live(1, "10:00").failed_refresh(FailureClass::Lost, "10:45", "10:48");
+    for (revoked, suspects) in [(Revoked::Unknown, 1), (Revoked::Confirmed, 0)] {
+        let expected = Suspects { lost: suspects, ..Suspects::default() };
+        // Revoked as the line in use, of a resource that goes.
+        let going = || seen(credential().claimed().deleting("10:50").leaving()).with(in_doubt()).looked_at("10:50");
+        let (_, record, _) = answered(going(), at("10:50"), Answer::Revoke(Which::Revision(1), Ok(revoked)));
+        assert_eq!(record.suspects, expected);
+        // The same after a revocation that failed, and after the hour.
+        let (_, failed, _) = answered(going(), at("10:50"), Answer::Revoke(Which::Revision(1), Err(Failure::Lost)));
+        let later = seen(credential().claimed().deleting("10:50").leaving()).with(failed).looked_at("12:00");
+        let (_, record, _) = answered(later, at("12:00"), Answer::Revoke(Which::Revision(1), Ok(revoked)));
+        assert_eq!(record.suspects, expected);
+        // Replaced by a new line.
+        let replaced = issuing().with(in_doubt().intent("me", "10:52")).looked_at("10:50");
+        let (_, replaced, _) = answered(replaced, at("10:50"), Answer::Issue(Ok(issued(5))));
+        let later = seen(credential().claimed().wanted()).with(replaced).delivered().looked_at("11:00");
+        let (_, record, _) = answered(later, at("11:00"), Answer::Revoke(Which::Revision(1), Ok(revoked)));
+        assert_eq!(record.suspects, expected);
     }
 }

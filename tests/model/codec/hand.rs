@@ -39,7 +39,7 @@ impl Codec {
                 failure: real_failure(failure),
                 sent_at: at(sent_at),
             },
-            Hand::Ended { token, disputed } => real::Hand::Ended { token: refresh_token(token), disputed },
+            Hand::Ended { token, unknown, disputed } => real::Hand::Ended { token: refresh_token(token), unknown, disputed },
             Hand::NotEnded { token, tries } => {
                 real::Hand::NotEnded { token: refresh_token(token), tries: tries.into(), retry_after: None, sent_at: now() }
             }
@@ -70,7 +70,9 @@ impl Codec {
                 failure: small_failure(failure),
                 sent_at: time(*sent_at),
             },
-            real::Hand::Ended { token, disputed } => Hand::Ended { token: number(token.expose()), disputed: *disputed },
+            real::Hand::Ended { token, unknown, disputed } => {
+                Hand::Ended { token: number(token.expose()), unknown: *unknown, disputed: *disputed }
+            }
             real::Hand::NotEnded { token, tries, .. } => {
                 Hand::NotEnded { token: number(token.expose()), tries: u8::try_from(*tries).expect("few tries") }
             }

@@ -146,6 +146,7 @@ fn real_retiring(retiring: &Retiring) -> real::Retiring {
         tries: retiring.tries.into(),
         not_before: retiring.not_before.map(at),
         worked_at: retiring.worked_at.map(at),
+        unanswered: retiring.unanswered,
     }
 }
 
@@ -157,6 +158,7 @@ fn small_retiring(retiring: &real::Retiring) -> Retiring {
         tries: u8::try_from(retiring.tries).expect("few tries"),
         not_before: retiring.not_before.map(time),
         worked_at: retiring.worked_at.map(time),
+        unanswered: retiring.unanswered,
     }
 }
 
