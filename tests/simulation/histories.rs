@@ -99,10 +99,25 @@ mod at_night {
 
     #[test]
     #[ignore = "minutes"]
-    fn days() {
+    fn quiet_days() {
         histories("quiet", QUIET, seeds(1));
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn stormy_days() {
         histories("stormy", STORMY, seeds(1));
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn stormy_days_of_tokens_that_rotate() {
         histories("stormy, rotating", Kind { rotates: true, ..STORMY }, seeds(1));
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn stormy_days_with_an_election() {
         histories("stormy, elected", Kind { both_lead: false, ..STORMY }, seeds(4));
     }
 

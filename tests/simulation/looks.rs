@@ -18,6 +18,8 @@ use crate::{
 pub(crate) const LONG: SignedDuration = SignedDuration::from_mins(6);
 /// A token is refreshed a quarter of an hour before its end, a wrong clock and a pause less.
 const IN_TIME: SignedDuration = SignedDuration::from_mins(4);
+/// One whose line has ended is replaced in the last seven and a half minutes, a wrong clock less.
+const IN_TIME_ANEW: SignedDuration = SignedDuration::from_mins(2);
 
 impl History {
     /// As a pod does that reads its token.
@@ -29,11 +31,13 @@ impl History {
             let inner = self.server.lock();
             let token = inner.objects.of.get(&key("secrets", &wanted.target)).and_then(|target| value(target, "accessToken"));
             let revoiceit = self.revoiceit.lock();
-            let expires_at = token.as_deref().and_then(|token| revoiceit.access(token)).map(|access| access.expires_at);
+            let access = token.as_deref().and_then(|token| revoiceit.access(token));
+            let expires_at = access.map(|access| access.expires_at);
+            let in_time = if access.is_some_and(|access| revoiceit.refresh[access.refresh].is_live) { IN_TIME } else { IN_TIME_ANEW };
             // A token may be missing only for as long as it takes to obtain or restore it, an expired one be there only if there was no time.
             let is_settled = now.duration_since(wanted.edited_at) >= LONG;
             let was_possible = match expires_at {
-                Some(expires_at) if expires_at <= now => self.long_well_at >= expires_at.max(wanted.edited_at + LONG) - IN_TIME,
+                Some(expires_at) if expires_at <= now => self.long_well_at >= expires_at.max(wanted.edited_at + LONG) - in_time,
                 _ => self.long_well_at >= now,
             };
             let is_excused = !is_settled || !was_possible;
