@@ -32,6 +32,9 @@ const SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-acco
 /// So many objects are listed at a time. All of a page is in memory until the last of it has been taken in.
 const PAGE: u32 = 200;
 
+/// An API server that starts refuses everybody until it has read its roles, which takes seconds.
+const REFUSAL: Duration = Duration::from_secs(15);
+
 /// The longest pause between two attempts. An API server that comes back is heard within seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -54,12 +57,16 @@ impl Synced {
         self.token.clone()
     }
 
-    /// Ends when it is, or when the API server has said that the operator may not list these: whether it is.
-    pub async fn is_permitted(&self) -> bool {
+    /// Ends when it is, or when the API server goes on saying that the operator may not list these: whether it is.
+    async fn is_permitted(&self) -> bool {
+        let stays_refused = async {
+            self.refused.cancelled().await;
+            tokio::time::sleep(REFUSAL).await;
+        };
         tokio::select! {
             biased;
             () = self.token.cancelled() => true,
-            () = self.refused.cancelled() => false,
+            () = stays_refused => false,
         }
     }
 
