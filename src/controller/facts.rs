@@ -54,7 +54,8 @@ impl Facts {
         self.lock().of.insert(id.uid.clone(), fact);
     }
 
-    /// There is a ledger yet of a resource that is not there any more. Its series end with it: another of its name has the same labels.
+    /// There may be a ledger yet of a resource that is not there any more, or of which another operator speaks. Its series end with it: another of
+    /// its name has the same labels.
     pub(super) fn outlived(&self, id: &Arc<ResourceId>, record: Option<&Record>) {
         let fact = Fact {
             pending_revocations: record.map_or(0, |record| record.retiring.len() + usize::from(record.live.is_some())) as u64,

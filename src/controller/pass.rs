@@ -262,13 +262,11 @@ async fn finish<A: Auth>(cx: &Context<A>, seen: &Observed, rest: Rest) -> Result
     } else if let Some(status) = &status {
         let is_served = matches!(&seen.resource, Resource::Wanted(resource) if !resource.spec.suspend);
         cx.facts.learn(&seen.id, status, seen.record(), is_served);
-    } else if seen.meta().is_none() {
-        cx.facts.outlived(&seen.id, seen.record());
     } else if matches!(seen.resource, Resource::Unreadable(_)) {
         cx.facts.unreadable(&seen.id);
     } else {
-        // Another operator speaks of it.
-        cx.facts.forget(&seen.id.uid);
+        // It is gone, or another operator speaks of it. What this one holds counts all the same.
+        cx.facts.outlived(&seen.id, seen.record());
     }
     let is_unattended = is_unattended(cx, seen);
     if cx.facts.unattended(&seen.id.uid, is_unattended) && is_unattended {

@@ -34,7 +34,8 @@ pub struct ResourceState {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Whether its pods read a valid token, as its spec asks for. `None` for one that is suspended or being deleted.
+    /// Whether its pods read a valid token, as its spec asks for. `None` for one that nobody waits for: it is suspended, or goes, or another
+    /// operator speaks of it.
     pub is_ready: Option<bool>,
     /// When its last access token expires, delivered or not. `None` if it has none.
     pub expires_at: Option<Timestamp>,
@@ -77,7 +78,8 @@ impl Collector for Scraped {
         if let Some(due) = revocation_due {
             metric.encode_gauge(&due.as_second())?;
         }
-        let help = "1 if the pods of a resource read a valid token, as its spec asks for, else 0; absent while it is suspended or being deleted. Leader only.";
+        let help = "1 if the pods of a resource read a valid token, as its spec asks for, else 0; absent while nobody waits for it: suspended, \
+                    being deleted, or another operator's. Leader only.";
         of_each(&mut encoder, ("resource_ready", None), help, &resources, |state| state.is_ready.map(i64::from))?;
         let help =
             "When the last access token of a resource expires, since the Unix epoch, also if it could not be delivered. Leader only.";

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use kube::ResourceExt;
 
 use super::{access::Read, paint::say, trouble::Trouble};
@@ -19,17 +19,20 @@ impl Each {
         Self { done: 0, failed: 0, told: Ok(()) }
     }
 
-    /// It was done with this one, or not.
-    pub(super) fn came(&mut self, resource: &Read, came: Result<Read, Trouble>) -> Option<Read> {
+    /// It was done with this one, or not. An error if no other would fare better.
+    pub(super) fn came(&mut self, resource: &Read, came: Result<Read, Trouble>) -> anyhow::Result<Option<Read>> {
         match came {
             Ok(after) => {
                 self.done += 1;
-                Some(after)
+                Ok(Some(after))
+            }
+            Err(trouble @ (Trouble::Unknown | Trouble::NoCrd)) => {
+                bail!("{}: not done, nor any after it: {trouble}", full_name(resource))
             }
             Err(trouble) => {
                 self.failed += 1;
                 let _ = writeln!(std::io::stderr(), "{}: not done: {trouble}", full_name(resource));
-                None
+                Ok(None)
             }
         }
     }

@@ -33,7 +33,7 @@ pub(super) async fn run(access: &Access, args: &RotateArgs) -> anyhow::Result<Ou
     for resource in access.select(which).await? {
         let asked_at = clock::now();
         let patch = json!({ "metadata": { "annotations": { names::ROTATE_ANNOTATION: asked_at.to_string() } } });
-        let Some(asked) = each.came(&resource, access.patch(&resource, &patch).await) else { continue };
+        let Some(asked) = each.came(&resource, access.patch(&resource, &patch).await)? else { continue };
         each.tell(&format!("{}: rotation requested{}", full_name(&asked), remark(&asked)));
         rotations.push(Rotation::of(&asked, asked_at));
     }

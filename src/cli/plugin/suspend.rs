@@ -16,7 +16,7 @@ pub(super) async fn run(access: &Access, args: &SuspendArgs, suspend: bool) -> a
     for before in access.select(&args.which).await? {
         let is_so = before.0.as_ref().is_ok_and(|resource| resource.spec.suspend == suspend);
         let came = if is_so { Ok(before.clone()) } else { access.patch(&before, &json!({ "spec": { "suspend": suspend } })).await };
-        let Some(after) = each.came(&before, came) else { continue };
+        let Some(after) = each.came(&before, came)? else { continue };
         let done = match (suspend, is_so) {
             (true, false) => "suspended",
             (true, true) => "suspended already",

@@ -98,8 +98,9 @@ fn counted(check: &mut Check, namespace: &str, pod: &str, text: &str) {
         check.problem(
             format!("The operator holds {unattended} ledgers that it does not work on."),
             format!(
-                "Their resources are in namespaces that are not served any more; or are gone, and the ledgers cannot be used: they are of another \
-                 cluster or another --api-url, or damaged. kubectl logs -n {namespace} {pod} | grep ledger says which."
+                "Their resources are in namespaces that are not served any more, or in which the operator has no role; or are gone, and the \
+                 ledgers cannot be used: they are of another cluster or another --api-url, or damaged. \
+                 kubectl logs -n {namespace} {pod} | grep -e ledger -e trouble says which."
             ),
         );
     }
