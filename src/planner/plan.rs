@@ -271,6 +271,7 @@ pub fn reads_credentials(seen: &Observed, indexed: Option<&super::words::Version
     live.source_version.as_ref() != indexed
         || wanted::rotation_request(resource).is_some_and(|request| record.handled_request.as_ref() != Some(request))
         || record.failed_refresh.is_some()
+        // A new line may be wanted for it alone.
         || live.rejected
         || record.intent.is_some()
         || !seen.hand.is_empty()
