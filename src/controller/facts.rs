@@ -81,9 +81,9 @@ impl Facts {
         if is_unattended { unattended.insert(uid.to_owned()) } else { unattended.remove(uid) }
     }
 
-    /// These are all the ledgers that there are.
-    pub(super) fn ledgers(&self, uids: &HashSet<&str>) {
-        self.lock().unattended.retain(|uid| uids.contains(uid.as_str()));
+    /// These are all the ledgers whose resource is not in the watch.
+    pub(super) fn without_resource(&self, uids: &HashSet<String>) {
+        self.lock().unattended.retain(|uid| uids.contains(uid));
     }
 
     /// All of it, as it is now.
@@ -232,7 +232,7 @@ mod tests {
         let told = ["a", "b", "c", "c"].map(|uid| facts.unattended(uid, true));
         assert_eq!((told, facts.snapshot().ledgers_unattended), ([true, true, true, false], 3));
         facts.unattended("a", false);
-        facts.ledgers(&HashSet::from(["a", "b"]));
+        facts.without_resource(&HashSet::from(["a".to_owned(), "b".to_owned()]));
         assert_eq!(facts.snapshot().ledgers_unattended, 1);
     }
 }

@@ -1,6 +1,6 @@
 //! Ledgers whose resource is gone: found by listing them, since nothing else tells of what happened while no operator ran.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -14,6 +14,9 @@ use crate::{
     planner::{Record, ResourceId},
     revoiceit::Auth,
 };
+
+/// So many ledgers are listed at a time: the whole list would be the largest thing that the process ever holds.
+const PAGE: u32 = 500;
 
 /// Puts every ledger without a resource into the queue.
 pub(super) async fn sweep<A: Auth>(cx: &Context<A>) -> Result<(), Error> {
@@ -34,34 +37,50 @@ pub(super) struct Unattended {
 /// What ledgers without a resource are for. Metadata only: no token is read, but of a ledger that has lost its annotation.
 pub(super) async fn unattended<A: Auth>(cx: &Context<A>) -> Result<Unattended, Error> {
     let ledgers: Api<Tolerant<PartialObjectMeta<Secret>>> = Api::namespaced(cx.client.clone(), &cx.place.operator_namespace);
-    let only = ListParams::default().fields(&format!("type={}", names::LEDGER_TYPE));
-    let listed = ledgers.list(&only).await.map_err(|error| Error::ListLedgers(error.into()))?;
-    let names: Vec<String> = listed.items.iter().map(ResourceExt::name_any).collect();
-    cx.facts.ledgers(&names.iter().filter_map(|name| name.strip_prefix(names::LEDGER_PREFIX)).collect());
+    let mut page = ListParams::default().fields(&format!("type={}", names::LEDGER_TYPE)).limit(PAGE);
+    let (mut ledgers_seen, mut uids) = (0, HashSet::new());
     let mut found = Unattended { gone: Vec::new(), nameless: Vec::new() };
-    for (ledger, name) in listed.items.iter().zip(&names) {
-        let Some(uid) = name.strip_prefix(names::LEDGER_PREFIX) else { continue };
-        if cx.watched.has(uid) {
-            cx.facts.unattended(uid, false);
-            continue;
-        }
-        let named = ledger.annotations().get(names::RESOURCE_ANNOTATION).and_then(|of| of.split_once('/'));
-        let id = match named {
-            Some((namespace, name)) => Some(ResourceId { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() }),
-            // Somebody removed the annotation. The record says it too.
-            None => read_id(cx, name).await?.filter(|id| id.uid == uid),
-        };
-        match id {
-            Some(id) => found.gone.push(Arc::new(id)),
-            None => {
-                found.nameless.push(name.clone());
-                cx.facts.unattended(uid, true);
-                tracing::warn!(ledger = name, "nothing tells which resource a ledger is for: its annotation and its record are broken");
+    loop {
+        let listed = ledgers.list(&page).await.map_err(|error| Error::ListLedgers(error.into()))?;
+        for ledger in &listed.items {
+            let name = ledger.name_any();
+            let Some(uid) = name.strip_prefix(names::LEDGER_PREFIX) else { continue };
+            ledgers_seen += 1;
+            if cx.watched.has(uid) {
+                cx.facts.unattended(uid, false);
+                continue;
+            }
+            uids.insert(uid.to_owned());
+            match id_of(cx, ledger, &name, uid).await? {
+                Some(id) => found.gone.push(Arc::new(id)),
+                None => {
+                    cx.facts.unattended(uid, true);
+                    tracing::warn!(ledger = name, "nothing tells which resource a ledger is for: its annotation and its record are broken");
+                    found.nameless.push(name);
+                }
             }
         }
+        page.continue_token = listed.metadata.continue_.filter(|token| !token.is_empty());
+        if page.continue_token.is_none() {
+            break;
+        }
     }
-    tracing::info!(ledgers = names.len(), without_resource = found.gone.len() + found.nameless.len(), "ledgers swept");
+    cx.facts.without_resource(&uids);
+    tracing::info!(ledgers = ledgers_seen, without_resource = found.gone.len() + found.nameless.len(), "ledgers swept");
     Ok(found)
+}
+
+/// Which resource a ledger is for: its annotation says it, and if somebody removed that, its record does too.
+async fn id_of<A: Auth>(
+    cx: &Context<A>,
+    ledger: &Tolerant<PartialObjectMeta<Secret>>,
+    name: &str,
+    uid: &str,
+) -> Result<Option<ResourceId>, Error> {
+    match ledger.annotations().get(names::RESOURCE_ANNOTATION).and_then(|of| of.split_once('/')) {
+        Some((namespace, name)) => Ok(Some(ResourceId { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() })),
+        None => Ok(read_id(cx, name).await?.filter(|id| id.uid == uid)),
+    }
 }
 
 async fn read_id<A: Auth>(cx: &Context<A>, ledger: &str) -> Result<Option<ResourceId>, Error> {

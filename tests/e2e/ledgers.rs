@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use futures::{TryStreamExt, stream};
 use k8s_openapi::{
     ByteString,
     api::{core::v1::Secret, events::v1::Event},
@@ -324,4 +325,24 @@ async fn out_of_scope_a_deletion_is_carried_out_and_nothing_else() -> Result<()>
     revoked(&world, 1).await?;
     second.shows("revoiceit_ledgers_unattended 0").await?;
     world.no_secret_is_told(&[&second]).await
+}
+
+#[tokio::test]
+async fn more_ledgers_than_are_listed_at_a_time_are_all_swept() -> Result<()> {
+    let world = World::new().await?;
+    let (ledgers, number) = (ledgers(&world), 501);
+    stream::iter((0..number).map(Ok))
+        .try_for_each_concurrent(16, async |number| {
+            let damaged = json!({
+                "metadata": { "name": names::ledger_name(&format!("nobody-{number}")) },
+                "type": names::LEDGER_TYPE, "stringData": { names::LEDGER_KEY: "nothing that could be read" },
+            });
+            ledgers.create(&PostParams::default(), &serde_json::from_value(damaged)?).await?;
+            anyhow::Ok(())
+        })
+        .await?;
+    let operator = world.operator(&[]).await?;
+    operator.shows(&format!("revoiceit_ledgers_unattended {number}")).await?;
+    assert_eq!(world.ledgers().await?.len(), number);
+    Ok(())
 }
