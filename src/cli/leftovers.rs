@@ -47,7 +47,8 @@ pub(super) fn summary(counts: Counts, left: &Holdings, operator_namespace: &str)
     let _ = writeln!(
         text,
         "Refresh tokens that are left stay in their ledgers, and live until they are revoked. Keep the namespace {operator_namespace}, and drain \
-         again when Revoiceit can be reached. An operator that is installed again revokes them too. What is left alone needs what its line says.",
+         again when the trouble is over that the warnings tell of: Revoiceit cannot be reached, say, or the API server refuses a write. An \
+         operator that is installed again revokes them too. What is left alone needs what its line says.",
     );
     text
 }
