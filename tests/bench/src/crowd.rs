@@ -1,6 +1,10 @@
 //! Many resources, and when they are ready.
 
-use std::{collections::HashSet, ops::Range, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -129,11 +133,13 @@ pub(crate) async fn one_right_token_each(client: &Client, sandbox: &Sandbox, cou
     let secrets: Value = serde_json::from_str(&text)?;
     let truth = sandbox.truth();
     ensure!(truth.lines.len() == count, "{} tokens were issued for {count} resources", truth.lines.len());
+    let tokens = truth.lines.iter().flat_map(|line| line.access.iter().map(|access| (access.token.as_str(), line.client.as_str())));
+    let owners: HashMap<&str, &str> = tokens.collect();
     let mut right = 0;
     for secret in secrets["items"].as_array().context("no list of Secrets")? {
         let Some(number) = secret["metadata"]["name"].as_str().and_then(|name| name.strip_prefix("token-")?.parse().ok()) else { continue };
         let token = decoded(&secret["data"]["accessToken"]).context("a target without a token")?;
-        ensure!(truth.owner_of(&token) == Some(client_id(number).as_str()), "token-{number} holds a token of somebody else");
+        ensure!(owners.get(token.as_str()) == Some(&client_id(number).as_str()), "token-{number} holds a token of somebody else");
         right += 1;
     }
     ensure!(right == count, "{right} targets of {count} resources");

@@ -1,6 +1,6 @@
 //! The same work with ten and a hundred times as many resources: time, memory, a restart, and a restart of the API server.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use kube::Client;
@@ -9,7 +9,7 @@ use revoiceit_harness::{
     operator::Operator,
     wait::{GENEROUS, eventually},
 };
-use revoiceit_sandbox::Call;
+use revoiceit_sandbox::{Call, TokenForm};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
@@ -32,12 +32,19 @@ pub(crate) struct Args {
     /// Numbers of resources.
     #[arg(long, value_delimiter = ',', default_value = "100,1000,10000")]
     sizes: Vec<usize>,
+    /// Wait afterwards until each token has been refreshed once.
+    #[arg(long)]
+    refresh: bool,
+    /// For how many seconds an access token is valid, which is a JWT then; an hour if not given. Too few, and refreshes begin before the
+    /// rest is measured.
+    #[arg(long)]
+    lifetime: Option<u64>,
 }
 
 impl Args {
     /// Ten times the largest number that is promised.
     pub(crate) fn huge() -> Self {
-        Self { sizes: vec![100_000] }
+        Self { sizes: vec![100_000], refresh: true, lifetime: None }
     }
 }
 
@@ -55,6 +62,8 @@ pub(crate) struct Size {
     pub(crate) peak_kib: u64,
     pub(crate) restart: Restart,
     pub(crate) storm: Storm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) round: Option<Round>,
 }
 
 /// Another process takes the place of the first one, which was told to end.
@@ -86,6 +95,30 @@ pub(crate) struct Storm {
     pub(crate) peak_kib: u64,
 }
 
+/// Each token is refreshed once, each when its time has come.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Round {
+    pub(crate) refreshes: usize,
+    /// From the first one to the last one.
+    pub(crate) seconds: f64,
+    /// The most in a minute of the clock.
+    pub(crate) most_in_a_minute: usize,
+    /// How long an access token was still valid when its successor was issued: the least of all.
+    pub(crate) least_left_seconds: f64,
+    /// Processor time of the operator since the API server was there again.
+    pub(crate) cpu_seconds: f64,
+    pub(crate) rss_kib: u64,
+    pub(crate) peak_kib: u64,
+}
+
+impl Round {
+    /// Refreshes a second.
+    pub(crate) fn a_second(&self) -> f64 {
+        self.refreshes as f64 / self.seconds
+    }
+}
+
 /// The lease has to last while the API server is away, however long a busy machine needs to start it.
 fn flags() -> Vec<&'static str> {
     WIDE.into_iter().chain(["--lease-duration", "2m"]).collect()
@@ -97,15 +130,21 @@ pub(crate) async fn run(program: &Path, args: &Args) -> Result<(String, Vec<Size
     let mut kubernetes = String::new();
     for count in &args.sizes {
         let site = Site::start(program, Log::None).await?;
+        if let Some(lifetime) = args.lifetime {
+            site.sandbox.switch(|switches| {
+                switches.lifetime = Duration::from_secs(lifetime);
+                switches.token_form = TokenForm::Jwt;
+            })?;
+        }
         kubernetes = site.client.apiserver_version().await?.git_version;
-        let size = measure(&site, *count).await?;
+        let size = measure(&site, *count, args.refresh).await?;
         println!("{size:?}");
         sizes.push(size);
     }
     Ok((kubernetes, sizes))
 }
 
-async fn measure(site: &Site, count: usize) -> Result<Size> {
+async fn measure(site: &Site, count: usize, refresh: bool) -> Result<Size> {
     crowd::credentials(&site.client, 0..count).await?;
     crowd::resources(&site.client, 0..count).await?;
     let mut audience = Audience::of(site.client.clone());
@@ -122,8 +161,13 @@ async fn measure(site: &Site, count: usize) -> Result<Size> {
     operator.stop().await?;
     let (operator, restart) = restart(site, count).await?;
     let storm = storm(site, &operator).await?;
+    let mut size = Size { resources: count, seconds, cpu_seconds, rss_kib, peak_kib, restart, storm, round: None };
+    if refresh {
+        println!("{size:?}; now it waits until all are refreshed");
+        size.round = Some(round(site, &operator, count + NEW).await?);
+    }
     operator.stop().await?;
-    Ok(Size { resources: count, seconds, cpu_seconds, rss_kib, peak_kib, restart, storm })
+    Ok(size)
 }
 
 async fn restart(site: &Site, count: usize) -> Result<(Operator, Restart)> {
@@ -134,6 +178,9 @@ async fn restart(site: &Site, count: usize) -> Result<(Operator, Restart)> {
     let operator = Operator::listening(site.spawn(&flags())?).await?;
     let mut synced_seconds = None;
     let mut new_seconds = None;
+    // To scrape has its price with many resources, and is not what is measured.
+    let pause = Duration::from_micros(10 * count as u64);
+    let mut scrape_at = began;
     loop {
         let at = began.elapsed();
         ensure!(at < LIMIT, "not all were looked at after {at:?}");
@@ -144,8 +191,11 @@ async fn restart(site: &Site, count: usize) -> Result<(Operator, Restart)> {
         if new_seconds.is_none() && site.sandbox.count(Call::Issue, calls) >= NEW {
             new_seconds = Some(seconds);
         }
-        if counter(&operator, RESTED).await? >= (count + NEW) as u64 {
-            break;
+        if Instant::now() >= scrape_at {
+            if counter(&operator, RESTED).await? >= (count + NEW) as u64 {
+                break;
+            }
+            scrape_at = Instant::now() + pause;
         }
         sleep(Duration::from_millis(20)).await;
     }
@@ -185,6 +235,39 @@ async fn storm(site: &Site, operator: &Operator) -> Result<Storm> {
         writes: writes.checked_sub(2).context("the changes were not counted")?,
         gets: gets.checked_sub(4).context("the two looks were not counted")?,
         cpu_seconds: after.cpu_seconds - before.cpu_seconds,
+        peak_kib: after.peak_kib,
+    })
+}
+
+async fn round(site: &Site, operator: &Operator, count: usize) -> Result<Round> {
+    let before = Usage::of(&operator.process)?;
+    // Asked for seldom: the whole truth is large.
+    let deadline = Instant::now() + 2 * LIMIT;
+    let truth = loop {
+        let truth = site.sandbox.truth();
+        let refreshed = truth.lines.iter().filter(|line| line.access.len() > 1).count();
+        if refreshed == count {
+            break truth;
+        }
+        ensure!(Instant::now() < deadline, "{refreshed} of {count} were refreshed after {:?}", 2 * LIMIT);
+        sleep(Duration::from_secs(1).max(Duration::from_micros(100 * count as u64))).await;
+    };
+    let after = Usage::of(&operator.process)?;
+    let pairs: Vec<_> = truth.lines.iter().filter_map(|line| line.access.get(..2)).collect();
+    let left = pairs.iter().map(|pair| pair[0].expires_at.seconds() as f64 - pair[1].issued_at.seconds() as f64);
+    let times: Vec<u64> = pairs.iter().map(|pair| pair[1].issued_at.seconds()).collect();
+    let minutes = times.iter().fold(BTreeMap::<u64, usize>::new(), |mut minutes, time| {
+        *minutes.entry(time / 60).or_default() += 1;
+        minutes
+    });
+    let (first, last) = (times.iter().min().context("nothing was refreshed")?, times.iter().max().context("nothing was refreshed")?);
+    Ok(Round {
+        refreshes: pairs.len(),
+        seconds: (last - first) as f64,
+        most_in_a_minute: minutes.into_values().max().unwrap_or_default(),
+        least_left_seconds: left.fold(f64::INFINITY, f64::min),
+        cpu_seconds: after.cpu_seconds - before.cpu_seconds,
+        rss_kib: after.rss_kib,
         peak_kib: after.peak_kib,
     })
 }
