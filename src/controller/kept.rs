@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::tolerant::{Invalid, Tolerant};
-use crate::api::RevoiceitCredential;
+use crate::api::{RevoiceitCredential, names};
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -15,21 +15,18 @@ pub(super) enum Kept {
 }
 
 impl Kept {
-    /// Without the annotation that repeats the whole object, in text.
+    /// Without the labels, owners and annotations that nothing is decided from: whoever writes resources may make them large.
     pub(super) fn new(object: &Tolerant<RevoiceitCredential>) -> Self {
-        const COPY: &str = "kubectl.kubernetes.io/last-applied-configuration";
+        let metadata = |of: &ObjectMeta| {
+            let mut metadata = ObjectMeta { labels: None, owner_references: None, ..of.clone() };
+            if let Some(annotations) = &mut metadata.annotations {
+                annotations.retain(|key, _| key == names::ROTATE_ANNOTATION || key == names::CLAIM_ANNOTATION);
+            }
+            metadata
+        };
         match &object.0 {
-            Ok(resource) if resource.annotations().contains_key(COPY) => {
-                let mut resource = resource.clone();
-                resource.annotations_mut().remove(COPY);
-                Self::readable(&resource)
-            }
-            Ok(resource) => Self::readable(resource),
-            Err(invalid) => {
-                let mut invalid = (**invalid).clone();
-                invalid.metadata.annotations.as_mut().and_then(|annotations| annotations.remove(COPY));
-                Self::Unreadable(Arc::new(invalid))
-            }
+            Ok(resource) => Self::readable(&RevoiceitCredential { metadata: metadata(&resource.metadata), ..resource.clone() }),
+            Err(invalid) => Self::Unreadable(Arc::new(Invalid { metadata: metadata(&invalid.metadata) })),
         }
     }
 
@@ -38,7 +35,7 @@ impl Kept {
         Self::Readable(json.unwrap_or_else(|error| unreachable!("a resource has string keys only and no fallible field: {error}")).into())
     }
 
-    /// As it was.
+    /// As it was, but for what is not kept.
     pub(super) fn read(&self) -> Tolerant<RevoiceitCredential> {
         match self {
             Self::Readable(json) => {
@@ -53,6 +50,7 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt;
     use serde_json::{Value, json};
 
     use super::*;
@@ -62,13 +60,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_read_as_it_was_without_the_copy_of_it() {
+    fn what_was_kept_is_read_as_it_was_without_what_nothing_is_decided_from() {
         let json = json!({
             "apiVersion": "revoiceit.com/v1", "kind": "RevoiceitCredential",
             "metadata": {
                 "name": "speech", "namespace": "team-a", "uid": "1", "resourceVersion": "7", "generation": 3, "finalizers": ["a", "b"],
                 "creationTimestamp": "2026-11-24T10:00:00Z", "deletionTimestamp": "2026-11-24T11:00:00Z", "labels": { "l": "1" },
-                "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "yes" },
+                "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "yes", "revoiceit.com/rotate-requested-at": "1",
+                    "revoiceit.com/ledger": "system/1" },
                 "ownerReferences": [{ "apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "2", "controller": true }],
             },
             "spec": {
@@ -82,7 +81,9 @@ mod tests {
         });
         let mut before = object(json).0.expect("readable");
         let after = Kept::new(&before.clone().into()).read().0.expect("readable");
-        before.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+        before.annotations_mut().retain(|key, _| key.starts_with("revoiceit.com/"));
+        (before.metadata.labels, before.metadata.owner_references) = (None, None);
+        assert_eq!(before.annotations().len(), 2);
         assert!(before.status.is_some() && before.metadata.deletion_timestamp.is_some());
         assert_eq!(after, before);
     }

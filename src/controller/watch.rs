@@ -12,11 +12,11 @@ use kube::{
     api::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
-        watcher::{self, Event, watcher},
+        watcher::{self, Event, InitialListStrategy, watcher},
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,8 +29,9 @@ use crate::{api::RevoiceitCredential, runtime::admin::Check};
 /// Secrets that can be neither credentials nor targets, and those that nobody but the operator has: left out by the server.
 const SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=revoiceit.com/ledger";
 
-/// So many objects are listed at a time. All of a page is in memory until the last of it has been taken in.
-const PAGE: u32 = 200;
+/// So many objects are listed at a time by an API server that does not stream its lists. All of a page is in memory, three times while it is read,
+/// until the last of it has been taken in, and an object may have 1.5 MiB: whoever may write one decides that.
+const PAGE: u32 = 20;
 
 /// An API server that starts refuses everybody until it has read its roles, which takes seconds.
 const REFUSAL: Duration = Duration::from_secs(15);
@@ -61,7 +62,7 @@ impl Synced {
     async fn is_permitted(&self) -> bool {
         let stays_refused = async {
             self.refused.cancelled().await;
-            tokio::time::sleep(REFUSAL).await;
+            sleep(REFUSAL).await;
         };
         tokio::select! {
             biased;
@@ -108,14 +109,14 @@ pub async fn first_sync(namespaces: &[InSync]) {
 /// Follows the resources of a namespace, or of all, for ever.
 pub async fn resources(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
     let api: Api<Tolerant<RevoiceitCredential>> = scoped(client, &scope);
-    let config = watcher::Config::default().page_size(PAGE);
+    let config = watcher::Config::default();
     follow(api, config, "RevoiceitCredentials", &scope, synced, |event| watched.on_resource(&scope, event)).await;
 }
 
 /// Follows the Secrets of a namespace, or of all, for ever: names and versions only.
 pub async fn secrets(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
     let api: Api<Tolerant<PartialObjectMeta<Secret>>> = scoped(client, &scope);
-    let config = watcher::Config::default().page_size(PAGE).fields(SECRETS);
+    let config = watcher::Config::default().fields(SECRETS);
     follow(api, config, "Secrets", &scope, synced, |event| watched.on_secret(&scope, event_of(event))).await;
 }
 
@@ -153,6 +154,10 @@ enum Step {
     Listed,
 }
 
+/// Lists and watches, for ever.
+///
+/// The list is a stream if the API server knows that (on by default since Kubernetes 1.34): one object at a time is in memory, and it costs the
+/// server what there is, while for each page it counts anew what is left.
 async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -164,8 +169,9 @@ async fn follow<K>(
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
     let namespace = scope.namespace.as_deref();
+    let mut config = config.page_size(PAGE).streaming_lists();
     let mut troubled = None;
-    loop {
+    'anew: loop {
         let heard = watcher(api.clone(), config.clone()).map_ok(|event| {
             let step = match event {
                 Event::Init => Step::Begun,
@@ -187,6 +193,11 @@ async fn follow<K>(
                         tracing::debug!(kind, namespace, "watch is in sync");
                     }
                 }
+                Err(error) if config.initial_list_strategy == InitialListStrategy::StreamingList && is_invalid(&error) => {
+                    tracing::info!(kind, namespace, "the API server does not stream lists: it is asked for pages");
+                    config.initial_list_strategy = InitialListStrategy::ListWatch;
+                    continue 'anew;
+                }
                 Err(error) => {
                     let is_stuck = is_gone_at_start(&error);
                     if is_refused(&error) {
@@ -204,7 +215,7 @@ async fn follow<K>(
                 }
             }
         }
-        tokio::time::sleep(LONGEST_PAUSE).await;
+        sleep(LONGEST_PAUSE).await;
     }
 }
 
@@ -213,9 +224,15 @@ fn is_gone_at_start(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
 }
 
-/// The operator may not list these.
+/// The operator may not list these, or not watch them.
 fn is_refused(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 403)
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    matches!(error, InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) if status.code == 403)
+}
+
+/// What an API server says to a parameter that it forbids.
+fn is_invalid(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 422)
 }
 
 /// Pauses after errors, longer and longer.
@@ -236,6 +253,18 @@ fn backed_off(steps: impl Stream<Item = watcher::Result<Step>> + Send) -> impl S
         }
         Err(_) => true,
     };
+    // A stream that ends before it has told all there is begins again, and nobody is told.
+    let mut is_listing = false;
+    let steps = steps.then(move |step| {
+        let is_anew = is_listing && matches!(step, Ok(Step::Begun));
+        is_listing = matches!(step, Ok(Step::Begun)) || (is_listing && matches!(step, Ok(Step::Heard)));
+        async move {
+            if is_anew {
+                sleep(LONGEST_PAUSE).await;
+            }
+            step
+        }
+    });
     steps.filter(move |step| ready(counts(step))).backoff(watcher::ExponentialBackoff::from(backoff))
 }
 
@@ -287,6 +316,15 @@ mod tests {
         let again = (0..10).flat_map(|_| [Ok(Step::Begun), Ok(Step::Listed), expired()]).collect();
         let last = heard(again).await.last().copied().expect("not empty");
         assert!(last.1 >= 8, "{last:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_ends_before_it_has_told_all_is_not_begun_again_at_once() {
+        let steps = (0..10).flat_map(|_| [Ok(Step::Begun), Ok(Step::Heard)]).collect();
+        let last = heard(steps).await.last().copied().expect("not empty");
+        assert_eq!(last, (Some(Step::Heard), 90));
+        let whole = (0..10).flat_map(|_| [Ok(Step::Begun), Ok(Step::Heard), Ok(Step::Listed)]).collect();
+        assert_eq!(heard(whole).await.last(), Some(&(Some(Step::Listed), 0)));
     }
 
     #[test]

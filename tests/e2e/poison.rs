@@ -1,17 +1,28 @@
 //! What a tenant can do to its own objects so that kube cannot decode them any more: nobody is to notice.
 
 use anyhow::{Context, Result, ensure};
+use futures::{TryStreamExt, stream};
 use k8s_openapi::{
     api::core::v1::{Namespace, Secret},
     jiff::Timestamp,
 };
-use kube::{Api, api::ListParams};
-use revoiceit_harness::wait::{GENEROUS, eventually};
+use kube::{
+    Api,
+    api::{ListParams, PostParams},
+};
+use revoiceit_harness::{
+    cluster::{Cluster, Options},
+    install::install,
+    wait::{GENEROUS, eventually},
+};
 use revoiceit_operator::api::names;
 use revoiceit_sandbox::LineState;
 use serde_json::json;
 
-use crate::world::{CANARY, World};
+use crate::{
+    shared::INSTALL,
+    world::{CANARY, Operator, World},
+};
 
 /// The API server knows this time, kube does not.
 const BEYOND: &str = "9999-12-31T23:59:59Z";
@@ -76,6 +87,54 @@ async fn objects_that_kube_cannot_decode_stop_nothing() -> Result<()> {
     ensure!(live == 0, "{live} lines are not revoked");
     world.kubectl(&["delete", "secret/stranger", "secret/client"]).await?;
     world.no_secret_is_told(&[&second]).await
+}
+
+/// Annotations may have 256 KiB and Secrets 1 MiB, and who may write Secrets may write hundreds of such.
+#[tokio::test]
+async fn large_objects_of_a_tenant_do_not_take_the_memory_that_all_share() -> Result<()> {
+    let log = large_objects(&World::new().await?).await?.process.stderr()?;
+    ensure!(!log.contains(IN_PAGES), "the API server does not stream its lists");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nor_do_they_where_the_api_server_lists_in_pages() -> Result<()> {
+    let options = Options { api_server_flags: vec!["--feature-gates=WatchList=false".to_owned()], ..Options::default() };
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(options).await?));
+    install(cluster, INSTALL).await?;
+    let log = large_objects(&World::on(cluster, |_| {}).await?).await?.process.stderr()?;
+    ensure!(log.contains(IN_PAGES), "the API server streams its lists");
+    Ok(())
+}
+
+const IN_PAGES: &str = "does not stream lists";
+
+async fn large_objects(world: &World) -> Result<Operator> {
+    const NUMBER: usize = 120;
+    let name = |number: usize| format!("large-{}", number % NUMBER);
+    let annotations = json!({ "padding": "x".repeat(250_000) });
+    let value = "y".repeat(700_000);
+    let (secrets, resources) = (world.secrets(), world.resources());
+    stream::iter((0..NUMBER).map(Ok))
+        .try_for_each_concurrent(4, async |number| {
+            let metadata = json!({ "name": name(number), "annotations": annotations });
+            let secret = json!({ "metadata": metadata, "stringData": { "value": value } });
+            let spec = json!({ "credentialsSecretRef": { "name": name(number) }, "target": { "name": name(number + 1) } });
+            secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+            resources.create(&PostParams::default(), &serde_json::from_value(json!({ "metadata": metadata, "spec": spec }))?).await?;
+            anyhow::Ok(())
+        })
+        .await?;
+    let operator = world.operator(&[]).await?;
+    for number in 0..NUMBER {
+        world.reason(&name(number), "TargetConflict").await?;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.process.id()))?;
+    let peak: u32 =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok()).context("no peak")?;
+    // What deploy/ lets it take is 128 MiB.
+    ensure!(peak < 100 << 10, "the operator took {peak} KiB");
+    Ok(operator)
 }
 
 #[tokio::test]

@@ -102,7 +102,8 @@ impl Server {
         let mut inner = self.lock();
         if query("watch") == Some("true") {
             let from = query("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
-            return watch(&mut inner, replica, kind, namespace, form, from);
+            let lists = query("sendInitialEvents") == Some("true");
+            return watch(&mut inner, replica, kind, namespace, form, (!lists).then_some(from));
         }
         let key = |name: &str| -> Key { (kind.to_owned(), namespace.unwrap_or_default().to_owned(), name.to_owned()) };
         let objects = &mut inner.objects;
@@ -134,7 +135,7 @@ impl Server {
         }
         for change in &changes {
             inner.witness.saw(change, by);
-            inner.watches.retain(|watch| !watch.is_for(change) || watch.sink.send(watch.form.event(change)).is_ok());
+            inner.watches.retain(|watch| !watch.is_for(change) || watch.sink.send(watch.form.event(change.word, &change.object)).is_ok());
             if change.word == "DELETED" && change.key.0 == "revoiceitcredentials" {
                 self.collect_later();
             }
@@ -150,9 +151,21 @@ impl Server {
     }
 }
 
-fn watch(inner: &mut Inner, replica: usize, kind: &str, namespace: Option<&str>, form: Form, from: u64) -> Response<Reply> {
+/// What has changed after this version; without one, all that there is, before what will change.
+fn watch(inner: &mut Inner, replica: usize, kind: &str, namespace: Option<&str>, form: Form, from: Option<u64>) -> Response<Reply> {
     let (sink, events) = unbounded_channel();
     let watch = Watch { replica, kind: kind.to_owned(), namespace: namespace.map(str::to_owned), form, sink };
+    let Some(from) = from else {
+        let objects = &inner.objects;
+        for object in objects.list(kind, namespace).filter(|object| watch.form.selects(object)) {
+            let _ = watch.sink.send(watch.form.event("ADDED", object));
+        }
+        let end = json!({ "resourceVersion": objects.version.to_string(), "annotations": { "k8s.io/initial-events-end": "true" } });
+        let bookmark = json!({ "type": "BOOKMARK", "object": { "apiVersion": "v1", "kind": kind, "metadata": end } });
+        let _ = watch.sink.send(Bytes::from(format!("{bookmark}\n")));
+        inner.watches.push(watch);
+        return Response::new(Reply::Stream(events));
+    };
     if inner.objects.changes.first().is_some_and(|oldest| from + 1 < oldest.version) {
         let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "message": "", "code": 410 });
         let _ = watch.sink.send(Bytes::from(format!("{}\n", json!({ "type": "ERROR", "object": status }))));
@@ -160,7 +173,7 @@ fn watch(inner: &mut Inner, replica: usize, kind: &str, namespace: Option<&str>,
     }
     let first = inner.objects.changes.partition_point(|change| change.version <= from);
     for change in inner.objects.changes[first..].iter().filter(|change| watch.is_for(change)) {
-        let _ = watch.sink.send(watch.form.event(change));
+        let _ = watch.sink.send(watch.form.event(change.word, &change.object));
     }
     inner.watches.push(watch);
     Response::new(Reply::Stream(events))
@@ -194,9 +207,9 @@ impl Form {
         }
     }
 
-    fn event(&self, change: &Change) -> Bytes {
-        let before = format!(r#"{{"type":"{}","object":"#, change.word);
-        [before.as_bytes(), &self.of(&change.object), b"}\n"].concat().into()
+    fn event(&self, word: &str, object: &Stored) -> Bytes {
+        let before = format!(r#"{{"type":"{word}","object":"#);
+        [before.as_bytes(), &self.of(object), b"}\n"].concat().into()
     }
 }
 

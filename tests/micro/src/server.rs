@@ -1,4 +1,4 @@
-//! An API server in memory, of which just so much is there as a pass asks for: objects by path, and watches that say nothing.
+//! An API server in memory, of which just so much is there as a pass asks for: objects by path, and watches that say no more than what there is.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use http::{Method, Request, Response, StatusCode, request::Parts};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
@@ -75,7 +75,7 @@ impl Server {
         let is_dry = query.contains("dryRun=All");
         let sent = || serde_json::from_slice::<Value>(body).unwrap_or_default();
         match parts.method {
-            Method::GET if query.contains("watch=true") => silence(),
+            Method::GET if query.contains("watch=true") => self.watch(path, query),
             Method::GET if is_list(path) => self.list(path, query),
             Method::GET => {
                 self.count(|served| served.gets += 1);
@@ -119,13 +119,27 @@ impl Server {
         self.objects().insert(path, object.clone());
     }
 
-    /// All of the kind, whose namespaces are in their paths. Of Secrets the ledgers are listed, or all others.
     fn list(&self, path: &str, query: &str) -> Response<Reply> {
+        let items = self.items(path, query);
+        whole(StatusCode::OK, &json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "1" }, "items": items }))
+    }
+
+    /// All that there is, and then nothing happens.
+    fn watch(&self, path: &str, query: &str) -> Response<Reply> {
+        let mut events: Vec<Value> =
+            self.items(path, query).into_iter().map(|object| json!({ "type": "ADDED", "object": object })).collect();
+        let end = json!({ "resourceVersion": "1", "annotations": { "k8s.io/initial-events-end": "true" } });
+        events.push(json!({ "type": "BOOKMARK", "object": { "apiVersion": "v1", "kind": "Any", "metadata": end } }));
+        let frames = events.into_iter().map(|event| Ok::<_, Infallible>(Frame::data(Bytes::from(format!("{event}\n")))));
+        Response::new(BodyExt::boxed(StreamBody::new(stream::iter(frames).chain(stream::pending()))))
+    }
+
+    /// All of the kind, whose namespaces are in their paths. Of Secrets these are the ledgers, or all others.
+    fn items(&self, path: &str, query: &str) -> Vec<Value> {
         let kind = path.rsplit('/').next().unwrap_or_default();
         let of_ledgers = query.contains("fieldSelector=type%3D");
         let is_it = |path: &str| path.rsplit('/').nth(1) == Some(kind) && path.contains("/revoiceit-system/") == of_ledgers;
-        let items: Vec<Value> = self.objects().iter().filter(|(path, _)| is_it(path)).map(|(_, object)| object.clone()).collect();
-        whole(StatusCode::OK, &json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "1" }, "items": items }))
+        self.objects().iter().filter(|(path, _)| is_it(path)).map(|(_, object)| object.clone()).collect()
     }
 
     fn count(&self, change: impl FnOnce(&mut Served)) {
@@ -145,11 +159,6 @@ fn whole(status: StatusCode, object: &Value) -> Response<Reply> {
     let mut response = Response::new(Full::from(object.to_string()).boxed());
     *response.status_mut() = status;
     response
-}
-
-/// A watch on which nothing happens.
-fn silence() -> Response<Reply> {
-    Response::new(StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>()).boxed())
 }
 
 fn not_found(path: &str) -> Response<Reply> {
