@@ -17,16 +17,10 @@ pub(super) enum Kept {
 impl Kept {
     /// Without the labels, owners and annotations that nothing is decided from: whoever writes resources may make them large.
     pub(super) fn new(object: &Tolerant<RevoiceitCredential>) -> Self {
-        let metadata = |of: &ObjectMeta| {
-            let mut metadata = ObjectMeta { labels: None, owner_references: None, ..of.clone() };
-            if let Some(annotations) = &mut metadata.annotations {
-                annotations.retain(|key, _| key == names::ROTATE_ANNOTATION || key == names::CLAIM_ANNOTATION);
-            }
-            metadata
-        };
         match &object.0 {
-            Ok(resource) => Self::readable(&RevoiceitCredential { metadata: metadata(&resource.metadata), ..resource.clone() }),
-            Err(invalid) => Self::Unreadable(Arc::new(Invalid { metadata: metadata(&invalid.metadata) })),
+            Ok(resource) if is_slim(&resource.metadata) => Self::readable(resource),
+            Ok(resource) => Self::readable(&RevoiceitCredential { metadata: slim(&resource.metadata), ..resource.clone() }),
+            Err(invalid) => Self::Unreadable(Arc::new(Invalid { metadata: slim(&invalid.metadata) })),
         }
     }
 
@@ -46,6 +40,21 @@ impl Kept {
             Self::Unreadable(invalid) => Tolerant::invalid(Invalid::clone(invalid)),
         }
     }
+}
+
+fn is_kept(annotation: &str) -> bool {
+    annotation == names::ROTATE_ANNOTATION || annotation == names::CLAIM_ANNOTATION
+}
+
+fn is_slim(metadata: &ObjectMeta) -> bool {
+    let mut annotations = metadata.annotations.iter().flatten();
+    metadata.labels.is_none() && metadata.owner_references.is_none() && annotations.all(|(key, _)| is_kept(key))
+}
+
+fn slim(metadata: &ObjectMeta) -> ObjectMeta {
+    let mut slim = ObjectMeta { labels: None, owner_references: None, ..metadata.clone() };
+    slim.annotations.iter_mut().for_each(|annotations| annotations.retain(|key, _| is_kept(key)));
+    slim
 }
 
 #[cfg(test)]
