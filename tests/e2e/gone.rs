@@ -42,13 +42,13 @@ async fn what_is_forced_out_while_revoking_fails_is_proven_gone_and_revoked_in_t
 }
 
 /// Takes the finalizer off by force, of what is being deleted, and waits until it is gone.
-async fn force_out(world: &World, name: &str) -> Result<()> {
+pub(crate) async fn force_out(world: &World, name: &str) -> Result<()> {
     world.patch(name, &json!({ "metadata": { "finalizers": null } })).await?;
     world.kubectl(&["delete", "rvc", name, "--ignore-not-found", "--timeout=60s"]).await.map(drop)
 }
 
 /// Waits until the operator has not found it, listed the kind, and has not found it again.
-async fn proof_of_absence(world: &World) -> Result<()> {
+pub(crate) async fn proof_of_absence(world: &World) -> Result<()> {
     let mark = world.cluster.audit_mark().await?;
     eventually("the proof of absence", GENEROUS, async || {
         let asked = world.asked_since(mark).await?;

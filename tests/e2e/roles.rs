@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     deletion::impatient,
     drain::{self, deployment, ended, forget_the_lease, start_through},
-    gone::struck,
+    gone::{force_out, proof_of_absence, struck},
     rights::{Role, each_right_is_used},
     scope::rights_in,
     undrained::rewrite,
@@ -68,8 +68,13 @@ async fn an_operator_uses_each_right_of_its_roles_and_misses_none() -> Result<()
     touch(&world, "speech", "yes").await?;
     world.is_told("speech", "Warning LedgerLost").await?;
     world.reason("speech", "TokenReady").await?;
+    // What is forced out has to be proven gone, by a list. An API server that streams its lists is asked for no other.
     let fails = proxy.inject(deletion_fails_once(&world, &ledger_of(&world, "speech").await?));
-    world.kubectl(&["delete", "rvc", "speech", "--timeout=60s"]).await?;
+    let away = world.sandbox.inject(Fault::status(503).on(Call::Revoke))?;
+    world.kubectl(&["delete", "rvc", "speech", "--wait=false"]).await?;
+    force_out(&world, "speech").await?;
+    proof_of_absence(&world).await?;
+    world.sandbox.heal(away);
     struck(&proxy, fails, 1).await?;
     world.gone("speech", "renamed").await?;
 

@@ -92,13 +92,14 @@ fn round(round: &Refreshes) -> String {
     format!(
         "{} refreshes within {:.0} s, {:.0} a second and at most {} in a minute: they come as close together as the first tokens did, but for the \
          spread of a tenth of their lifetime. Each access token had **at least {:.1} min left** when its successor was issued; it is due with 15 to \
-         21 min left. The operator took {:.0} s of processor time for all of them, and {} MiB at most.\n",
+         21 min left. The operator took {:.0} s of processor time for all of them, {} MiB in the end, and {} MiB at most.\n",
         grouped(round.refreshes as u64),
         round.seconds,
         round.a_second(),
         grouped(round.most_in_a_minute as u64),
         round.least_left_seconds / 60.0,
         round.cpu_seconds,
+        mib(round.rss_kib),
         mib(round.peak_kib),
     )
 }
@@ -149,8 +150,9 @@ fn goals(all: &All) -> String {
         rows.push(("everything is listed again", "0 calls, 0 writes, 0 GETs".to_owned(), told));
     }
     for size in all.huge.iter().flat_map(|results| &results.figures).filter(|size| size.resources == 100_000) {
-        let each = |kib: u64| format!("{:.1} KiB each", kib as f64 / size.resources as f64);
-        let reached = format!("{}, {} after a restart", each(size.rss_kib), each(size.restart.rss_kib));
+        let each = |kib: u64| format!("{:.1} KiB", kib as f64 / size.resources as f64);
+        let later = size.round.as_ref().map(|round| format!(", {} after all were refreshed", each(round.rss_kib))).unwrap_or_default();
+        let reached = format!("{}, {} after a restart{later}", each(size.rss_kib), each(size.restart.rss_kib));
         rows.push(("memory with 100,000 resources", "≤ 4 KiB each".to_owned(), reached));
         if let Some(round) = &size.round {
             let reached = format!("{:.0} a second, each with at least {:.1} min left", round.a_second(), round.least_left_seconds / 60.0);
