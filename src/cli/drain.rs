@@ -7,6 +7,7 @@ use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::
 use kube::{
     Api,
     api::{ListParams, Patch, PatchParams},
+    runtime::watcher::InitialListStrategy,
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -109,7 +110,9 @@ async fn uninstall(args: &DrainArgs, policy: Policy, connected: Connected, tasks
 
     let (watched, wakes) = Watched::new();
     let watched = Arc::new(watched);
-    let synced = parts::watch_resources(&namespaces, tasks, &Readiness::default(), &connected.watches, &watched);
+    // What it finds here is all that it releases: no list that may lag behind.
+    let list = InitialListStrategy::ListWatch;
+    let synced = parts::watch_resources(&namespaces, tasks, &Readiness::default(), &connected.watches, &watched, &list);
     let all_synced = async {
         for synced in synced {
             synced.token().cancelled().await;

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use kube::{Api, runtime::watcher::InitialListStrategy};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -91,9 +91,13 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
 fn watch(args: &RunArgs, tasks: &mut Tasks, readiness: &Readiness, client: &kube::Client, watched: &Arc<Watched>) -> CancellationToken {
     let namespaces = parts::namespaces(&args.scope);
     let mut all = Vec::new();
-    for (resources, namespace) in parts::watch_resources(&namespaces, tasks, readiness, client, watched).into_iter().zip(namespaces) {
+    for (resources, namespace) in
+        parts::watch_resources(&namespaces, tasks, readiness, client, watched, &InitialListStrategy::StreamingList)
+            .into_iter()
+            .zip(namespaces)
+    {
         let of = parts::named(namespace.as_deref());
-        let secrets = Synced::new(readiness.register(format!("Secrets of {of} (may the operator list them?)")));
+        let secrets = Synced::new(readiness.register(format!("Secrets of {of} (may the operator list and watch them?)")));
         all.push(InSync { resources: resources.clone(), secrets: secrets.clone() });
         let scope = Scope { of_secrets: true, namespace };
         let (client, watched) = (client.clone(), watched.clone());

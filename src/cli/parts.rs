@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, convert::Infallible, path::Path, sync::Arc, tim
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt, core::response::reason};
+use kube::{Api, Client, ResourceExt, core::response::reason, runtime::watcher::InitialListStrategy};
 use tokio_util::sync::CancellationToken;
 
 use super::flags::{ApiFlags, KubernetesFlags, LogFlags, ScopeFlags};
@@ -127,17 +127,18 @@ pub(super) fn watch_resources(
     readiness: &Readiness,
     client: &Client,
     watched: &Arc<Watched>,
+    list: &InitialListStrategy,
 ) -> Vec<Synced> {
     let mut all = Vec::new();
     for namespace in namespaces {
         let of = named(namespace.as_deref());
         let name = format!(
-            "RevoiceitCredentials of {of} (is the CRD installed, and may the operator list them? kubectl apply --server-side -k crds)"
+            "RevoiceitCredentials of {of} (is the CRD installed, and may the operator list and watch them? kubectl apply --server-side -k crds)"
         );
         let synced = Synced::new(readiness.register(name));
         let scope = Scope { of_secrets: false, namespace: namespace.clone() };
         all.push(synced.clone());
-        spawn(tasks, "watch of resources", controller::resources(client.clone(), scope, watched.clone(), synced));
+        spawn(tasks, "watch of resources", controller::resources(client.clone(), scope, watched.clone(), synced, list.clone()));
     }
     all
 }

@@ -340,7 +340,8 @@ impl Inner {
         }
     }
 
-    /// A listing that is under way may have been made, or have passed this Secret, before: it is no proof of its absence.
+    /// A listing that is under way may have been made, or have passed this Secret, before: it is no proof of its absence. (Nor is one of an API
+    /// server that lags behind, but its watch goes on from there, and passes read for themselves.)
     fn not_in_listings(&mut self, key: &SecretKey) {
         for (_, listed) in self.listed.iter_mut().filter(|(scope, _)| scope.of_secrets && scope.covers(namespace_of(key))) {
             listed.insert(key.clone());

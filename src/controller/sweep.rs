@@ -1,6 +1,6 @@
 //! Ledgers whose resource is gone: found by listing them, since nothing else tells of what happened while no operator ran.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -38,19 +38,21 @@ pub(super) struct Unattended {
 pub(super) async fn unattended<A: Auth>(cx: &Context<A>) -> Result<Unattended, Error> {
     let ledgers: Api<Tolerant<PartialObjectMeta<Secret>>> = Api::namespaced(cx.client.clone(), &cx.place.operator_namespace);
     let mut page = ListParams::default().fields(&format!("type={}", names::LEDGER_TYPE)).limit(PAGE);
-    let (mut ledgers_seen, mut uids) = (0, HashSet::new());
+    // Those that are not listed any more are gone. What a pass says meanwhile of others stands.
+    let mut not_listed = cx.facts.all_unattended();
+    let mut number = 0;
     let mut found = Unattended { gone: Vec::new(), nameless: Vec::new() };
     loop {
         let listed = ledgers.list(&page).await.map_err(|error| Error::ListLedgers(error.into()))?;
         for ledger in &listed.items {
             let name = ledger.name_any();
             let Some(uid) = name.strip_prefix(names::LEDGER_PREFIX) else { continue };
-            ledgers_seen += 1;
+            number += 1;
+            not_listed.remove(uid);
             if cx.watched.has(uid) {
                 cx.facts.unattended(uid, false);
                 continue;
             }
-            uids.insert(uid.to_owned());
             match id_of(cx, ledger, &name, uid).await? {
                 Some(id) => found.gone.push(Arc::new(id)),
                 None => {
@@ -65,8 +67,10 @@ pub(super) async fn unattended<A: Auth>(cx: &Context<A>) -> Result<Unattended, E
             break;
         }
     }
-    cx.facts.without_resource(&uids);
-    tracing::info!(ledgers = ledgers_seen, without_resource = found.gone.len() + found.nameless.len(), "ledgers swept");
+    for uid in not_listed {
+        cx.facts.unattended(&uid, false);
+    }
+    tracing::info!(ledgers = number, without_resource = found.gone.len() + found.nameless.len(), "ledgers swept");
     Ok(found)
 }
 

@@ -106,17 +106,18 @@ pub async fn first_sync(namespaces: &[InSync]) {
     }
 }
 
-/// Follows the resources of a namespace, or of all, for ever.
-pub async fn resources(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
+/// Follows the resources of a namespace, or of all, for ever. A list in pages is what etcd has; a stream may be older, if the API server that
+/// answers lags behind.
+pub async fn resources(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced, list: InitialListStrategy) {
     let api: Api<Tolerant<RevoiceitCredential>> = scoped(client, &scope);
-    let config = watcher::Config::default();
+    let config = watcher::Config { initial_list_strategy: list, ..watcher::Config::default() };
     follow(api, config, "RevoiceitCredentials", &scope, synced, |event| watched.on_resource(&scope, event)).await;
 }
 
 /// Follows the Secrets of a namespace, or of all, for ever: names and versions only.
 pub async fn secrets(client: Client, scope: Scope, watched: Arc<Watched>, synced: Synced) {
     let api: Api<Tolerant<PartialObjectMeta<Secret>>> = scoped(client, &scope);
-    let config = watcher::Config::default().fields(SECRETS);
+    let config = watcher::Config::default().streaming_lists().fields(SECRETS);
     follow(api, config, "Secrets", &scope, synced, |event| watched.on_secret(&scope, event_of(event))).await;
 }
 
@@ -146,18 +147,43 @@ fn event_of(event: Event<Tolerant<PartialObjectMeta<Secret>>>) -> Event<(String,
 /// How far a watch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// A LIST is about to be sent, and may fail.
+    /// A list has begun, or is about to.
     Begun,
-    /// An object was listed, or changed.
-    Heard,
-    /// The listing is complete.
+    /// An object was listed.
+    Told,
+    /// The list is complete.
     Listed,
+    /// An object has changed.
+    Heard,
+}
+
+/// Why a watch goes on no more.
+#[derive(Debug)]
+struct Failure {
+    /// `None`: the stream ended before it had told all.
+    error: Option<watcher::Error>,
+    /// Before the list was complete.
+    in_list: bool,
+}
+
+impl Failure {
+    /// The API server does not stream its lists, or not to their end. What passes, and what pages would not change, is left out.
+    fn asks_for_pages(&self) -> bool {
+        use watcher::Error::{WatchError, WatchFailed, WatchStartFailed};
+        self.in_list
+            && match &self.error {
+                None | Some(WatchFailed(_)) => true,
+                Some(WatchStartFailed(kube::Error::Api(status))) => matches!(status.code, 400 | 405 | 422 | 501),
+                Some(WatchError(status)) => status.code != 410,
+                Some(_) => false,
+            }
+    }
 }
 
 /// Lists and watches, for ever.
 ///
-/// The list is a stream if the API server knows that (on by default since Kubernetes 1.34): one object at a time is in memory, and it costs the
-/// server what there is, while for each page it counts anew what is left.
+/// Of a list that is a stream (on by default since Kubernetes 1.34) one object at a time is in memory, and it costs the server what there is, while for
+/// each page etcd counts anew what is left. Once a stream has failed, this watch asks for pages as long as the process lives.
 async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -169,13 +195,14 @@ async fn follow<K>(
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
     let namespace = scope.namespace.as_deref();
-    let mut config = config.page_size(PAGE).streaming_lists();
+    let mut config = config.page_size(PAGE);
     let mut troubled = None;
     'anew: loop {
         let heard = watcher(api.clone(), config.clone()).map_ok(|event| {
             let step = match event {
                 Event::Init => Step::Begun,
-                Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => Step::Heard,
+                Event::InitApply(_) => Step::Told,
+                Event::Apply(_) | Event::Delete(_) => Step::Heard,
                 Event::InitDone => Step::Listed,
             };
             on(event);
@@ -193,17 +220,23 @@ async fn follow<K>(
                         tracing::debug!(kind, namespace, "watch is in sync");
                     }
                 }
-                Err(error) if config.initial_list_strategy == InitialListStrategy::StreamingList && is_invalid(&error) => {
-                    tracing::info!(kind, namespace, "the API server does not stream lists: it is asked for pages");
-                    config.initial_list_strategy = InitialListStrategy::ListWatch;
-                    continue 'anew;
-                }
-                Err(error) => {
-                    let is_stuck = is_gone_at_start(&error);
-                    if is_refused(&error) {
+                Err(failure) => {
+                    let is_stuck = failure.error.as_ref().is_some_and(is_gone_at_start);
+                    if failure.error.as_ref().is_some_and(is_refused) {
                         synced.refused.cancel();
                     }
-                    let trouble = trouble(error);
+                    let in_pages = config.initial_list_strategy == InitialListStrategy::StreamingList && failure.asks_for_pages();
+                    let trouble = failure.error.map_or_else(|| "it ended before it had told all".to_owned(), trouble);
+                    if in_pages {
+                        tracing::info!(
+                            kind,
+                            namespace,
+                            answer = trouble,
+                            "the API server does not stream this list: it is asked for pages"
+                        );
+                        config.initial_list_strategy = InitialListStrategy::ListWatch;
+                        continue 'anew;
+                    }
                     // It comes every five seconds: told when it begins, and when it becomes another.
                     if troubled.as_ref() != Some(&trouble) {
                         tracing::warn!(kind, namespace, error = trouble, "watch failed, and is tried again until it works");
@@ -230,42 +263,44 @@ fn is_refused(error: &watcher::Error) -> bool {
     matches!(error, InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) if status.code == 403)
 }
 
-/// What an API server says to a parameter that it forbids.
-fn is_invalid(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 422)
-}
-
-/// Pauses after errors, longer and longer.
+/// Pauses after failures, longer and longer.
 ///
-/// That a LIST is begun is no success, or the pauses before a LIST that keeps failing would never grow. And a watch that has expired is listed
-/// anew by itself: that is no failure to pause after, unless it expires again at once.
-fn backed_off(steps: impl Stream<Item = watcher::Result<Step>> + Send) -> impl Stream<Item = watcher::Result<Step>> + Send {
+/// That a list is begun is no success, nor what it tells, or the pauses before a list that keeps failing would never grow. And a watch that has
+/// expired is listed anew by itself: that is no failure to pause after, unless it expires again at once. Of a stream that ends before it has told
+/// all kube says nothing, and begins it again.
+fn backed_off(steps: impl Stream<Item = watcher::Result<Step>> + Send) -> impl Stream<Item = Result<Step, Failure>> + Send {
     let backoff = backon::ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(500))
         .with_max_delay(LONGEST_PAUSE)
         .with_jitter()
         .without_max_times();
+    let (mut in_list, mut is_begun) = (true, false);
     let mut expired_at: Option<Instant> = None;
-    let mut counts = move |step: &watcher::Result<Step>| match step {
-        Ok(step) => *step != Step::Begun,
-        Err(watcher::Error::WatchError(status)) if status.code == 410 => {
-            expired_at.replace(Instant::now()).is_some_and(|last| last.elapsed() < LONGEST_PAUSE)
-        }
-        Err(_) => true,
-    };
-    // A stream that ends before it has told all there is begins again, and nobody is told.
-    let mut is_listing = false;
-    let steps = steps.then(move |step| {
-        let is_anew = is_listing && matches!(step, Ok(Step::Begun));
-        is_listing = matches!(step, Ok(Step::Begun)) || (is_listing && matches!(step, Ok(Step::Heard)));
-        async move {
-            if is_anew {
-                sleep(LONGEST_PAUSE).await;
+    let mut counts = move |step: watcher::Result<Step>| {
+        let was_begun = is_begun;
+        is_begun = matches!(step, Ok(Step::Begun)) || (was_begun && matches!(step, Ok(Step::Told)));
+        match step {
+            Ok(Step::Begun) => {
+                in_list = true;
+                was_begun.then_some(Err(Failure { error: None, in_list }))
             }
-            step
+            Ok(Step::Told) => None,
+            Ok(step) => {
+                in_list = false;
+                Some(Ok(step))
+            }
+            Err(error) => {
+                let is_new = match &error {
+                    watcher::Error::WatchError(status) if status.code == 410 => {
+                        expired_at.replace(Instant::now()).is_some_and(|last| last.elapsed() < LONGEST_PAUSE)
+                    }
+                    _ => true,
+                };
+                is_new.then_some(Err(Failure { error: Some(error), in_list }))
+            }
         }
-    });
-    steps.filter(move |step| ready(counts(step))).backoff(watcher::ExponentialBackoff::from(backoff))
+    };
+    steps.filter_map(move |step| ready(counts(step))).backoff(watcher::ExponentialBackoff::from(backoff))
 }
 
 fn trouble(error: watcher::Error) -> String {
@@ -319,12 +354,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_ends_before_it_has_told_all_is_not_begun_again_at_once() {
-        let steps = (0..10).flat_map(|_| [Ok(Step::Begun), Ok(Step::Heard)]).collect();
-        let last = heard(steps).await.last().copied().expect("not empty");
-        assert_eq!(last, (Some(Step::Heard), 90));
-        let whole = (0..10).flat_map(|_| [Ok(Step::Begun), Ok(Step::Heard), Ok(Step::Listed)]).collect();
+    async fn a_list_that_ends_before_it_has_told_all_has_failed_and_what_it_told_is_no_success() {
+        for end in [|| None, || Some(refused())] {
+            let steps = (0..20).flat_map(|_| [Some(Ok(Step::Begun)), Some(Ok(Step::Told)), end()]).flatten().collect();
+            let last = heard(steps).await.last().copied().expect("not empty");
+            assert!(last.0.is_none() && last.1 >= 100, "{last:?}");
+        }
+        let whole = (0..10).flat_map(|_| [Ok(Step::Begun), Ok(Step::Told), Ok(Step::Listed)]).collect();
         assert_eq!(heard(whole).await.last(), Some(&(Some(Step::Listed), 0)));
+    }
+
+    #[tokio::test]
+    async fn pages_are_asked_for_where_a_stream_fails_before_the_list_is_complete() {
+        let start = |code| Err(watcher::Error::WatchStartFailed(kube::Error::Api(Status::failure("", "").with_code(code).boxed())));
+        let within = |code| Err(watcher::Error::WatchError(Status::failure("", "").with_code(code).boxed()));
+        let asks = async |steps: Vec<watcher::Result<Step>>| {
+            backed_off(stream::iter(steps)).any(|step| ready(step.is_err_and(|failure| failure.asks_for_pages()))).await
+        };
+        for code in [400, 405, 422, 501] {
+            assert!(asks(vec![start(code)]).await, "{code}");
+        }
+        for code in [401, 403, 410, 429, 500, 503] {
+            assert!(!asks(vec![start(code)]).await, "{code}");
+        }
+        assert!(asks(vec![Ok(Step::Begun), Ok(Step::Told), within(500)]).await);
+        assert!(asks(vec![Ok(Step::Begun), Ok(Step::Told), Ok(Step::Begun)]).await);
+        assert!(!asks(vec![Ok(Step::Begun), within(410), Ok(Step::Begun), Ok(Step::Listed)]).await);
+        assert!(!asks(vec![Ok(Step::Begun), Ok(Step::Listed), Ok(Step::Heard), within(500), start(422)]).await);
     }
 
     #[test]

@@ -42,7 +42,7 @@ async fn a_crd_is_waited_for_may_not_be_served_for_a_moment_and_takes_its_resour
 
 async fn is_waited_for(world: &World, operator: &Operator) -> Result<()> {
     let of = &world.tenant;
-    let missing = "is the CRD installed, and may the operator list them? kubectl apply --server-side -k crds";
+    let missing = "is the CRD installed, and may the operator list and watch them? kubectl apply --server-side -k crds";
     says(operator, &format!("missing: RevoiceitCredentials of namespace {of} ({missing})")).await?;
     assert_eq!(operator.get("/livez").await?, "ok\n");
     install(world.cluster, CRD).await?;

@@ -184,6 +184,7 @@ async fn a_namespace_that_is_served_by_roles_goes_as_the_page_says() -> Result<(
     // Both are on its list still.
     let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, names::OPERATOR, &world.cluster.server()).await?;
     let next = Operator::listening(world.spawn(&kubeconfig, &[])?).await?;
-    says(&next, &format!("RevoiceitCredentials of namespace {second} (is the CRD installed, and may the operator list them?")).await?;
+    says(&next, &format!("RevoiceitCredentials of namespace {second} (is the CRD installed, and may the operator list and watch them?"))
+        .await?;
     world.no_secret_is_told(&[&next]).await
 }

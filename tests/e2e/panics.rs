@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, ResourceExt};
+use kube::{Api, ResourceExt, runtime::watcher::InitialListStrategy};
 use revoiceit_harness::wait::{GENEROUS, eventually};
 use revoiceit_operator::{
     api::names,
@@ -116,7 +116,8 @@ async fn serve(
     let (of_resources, of_secrets) = (Synced::new(readiness.register("resources")), Synced::new(readiness.register("Secrets")));
     let synced = of_resources.token();
     let watching = stop.clone();
-    let follows_resources = controller::resources(watches.clone(), scope(false), watched.clone(), of_resources);
+    let follows_resources =
+        controller::resources(watches.clone(), scope(false), watched.clone(), of_resources, InitialListStrategy::StreamingList);
     let follows_secrets = controller::secrets(watches, scope(true), watched.clone(), of_secrets);
     let cx = Arc::new(Context {
         clock: revoiceit_operator::runtime::clock::now,

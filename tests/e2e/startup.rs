@@ -92,9 +92,12 @@ async fn a_permission_that_is_missing_is_named_and_waited_for() -> Result<()> {
     let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, names::OPERATOR, &world.cluster.server()).await?;
     let operator = Operator::listening(world.spawn(&kubeconfig, &[])?).await?;
     let of = &world.tenant;
-    says(&operator, &format!("missing: RevoiceitCredentials of namespace {of} (is the CRD installed, and may the operator list them?"))
-        .await?;
-    says(&operator, &format!("missing: Secrets of namespace {of} (may the operator list them?)")).await?;
+    says(
+        &operator,
+        &format!("missing: RevoiceitCredentials of namespace {of} (is the CRD installed, and may the operator list and watch them?"),
+    )
+    .await?;
+    says(&operator, &format!("missing: Secrets of namespace {of} (may the operator list and watch them?)")).await?;
     assert_eq!(operator.get("/livez").await?, "ok\n");
     assert_eq!(world.calls(), (0, 0, 0));
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use kube::{Api, runtime::watcher::InitialListStrategy};
 use revoiceit_operator::{
     api::names,
     controller::{self, Absences, Context, Events, Facts, Gate, Repairs, Scope, Synced, Taken, Watched},
@@ -52,7 +52,7 @@ impl Replica {
         });
         let scope = |of_secrets| Scope { of_secrets, namespace: None };
         let first = resources.token();
-        tasks.spawn(controller::resources(client.clone(), scope(false), watched.clone(), resources));
+        tasks.spawn(controller::resources(client.clone(), scope(false), watched.clone(), resources, InitialListStrategy::StreamingList));
         let (of_client, of_watched) = (client.clone(), watched.clone());
         tasks.spawn(async move {
             first.cancelled().await;

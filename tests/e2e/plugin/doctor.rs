@@ -89,14 +89,14 @@ async fn what_the_operator_answers_of_itself_is_told() -> Result<()> {
     let world = World::new().await?;
     let operator = healthy(&world).await?;
     let it = Installation::without_answers(&world).await?;
-    it.answers("pod-0", "readyz", 503, "missing: Secrets of all namespaces (may the operator list them?)\n");
+    it.answers("pod-0", "readyz", 503, "missing: Secrets of all namespaces (may the operator list and watch them?)\n");
     it.answers("pod-1", "readyz", 200, "ok");
     it.answers("pod-0", "metrics", 200, "revoiceit_leader 0\n");
     it.answers("pod-1", "metrics", 200, "revoiceit_leader 0\nrevoiceit_ledgers_unattended 2\nrevoiceit_clock_skew_seconds 90\n");
     assert_eq!(
         it.findings().await?,
         [
-            "readiness: Pod SYSTEM/pod-0 is not ready: missing: Secrets of all namespaces (may the operator list them?).",
+            "readiness: Pod SYSTEM/pod-0 is not ready: missing: Secrets of all namespaces (may the operator list and watch them?).",
             "metrics: None of the pods leads: no token is refreshed.",
             "metrics: The operator holds 2 ledgers that it does not work on.",
             "metrics: The clock of pod SYSTEM/pod-1 and that of Revoiceit are 90s apart.",

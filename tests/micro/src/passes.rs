@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use kube::runtime::watcher::InitialListStrategy;
 use revoiceit_operator::{
     api::names,
     controller::{self, Absences, Context, Events, Facts, Gate, Limits, Repairs, Scope, Synced, Taken, Watched},
@@ -87,7 +88,7 @@ fn run(server: &Server) -> JoinSet<()> {
     });
     let scope = |of_secrets| Scope { of_secrets, namespace: None };
     let first = resources.token();
-    tasks.spawn(controller::resources(client.clone(), scope(false), watched.clone(), resources));
+    tasks.spawn(controller::resources(client.clone(), scope(false), watched.clone(), resources, InitialListStrategy::StreamingList));
     let (its_client, its_watched) = (client.clone(), watched.clone());
     tasks.spawn(async move {
         first.cancelled().await;
