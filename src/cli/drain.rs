@@ -39,8 +39,8 @@ use crate::{
 
 /// How long the API server is tried to be reached, for a start.
 const START: Duration = Duration::from_secs(30);
-/// How long the first listing of the resources may take.
-const FIRST_LISTING: Duration = Duration::from_secs(60);
+/// How long the first listing of the resources may take. In pages, 100,000 take minutes.
+const FIRST_LISTING: Duration = Duration::from_secs(300);
 /// How long the lease is held without being renewed.
 const LEASE: Duration = Duration::from_secs(15);
 

@@ -22,6 +22,7 @@ pub(crate) const QUIET: Kind = Kind {
 };
 /// Something is wrong most of the time, and for less than eight minutes at a time.
 const STORMY: Kind = Kind { faults: true, storms: 48, ..QUIET };
+const OUTAGES: Kind = Kind { faults: false, storms: 12, last: (15, 45), ..QUIET };
 
 /// Runs a history of this kind for each seed, on all cores; none may have anything to complain of.
 fn histories(name: &str, kind: Kind, seeds: Range<u64>) -> Report {
@@ -131,7 +132,7 @@ mod at_night {
     #[test]
     #[ignore = "minutes"]
     fn long_outages() {
-        histories("outages of up to 45 minutes", Kind { faults: false, storms: 12, last: (15, 45), ..QUIET }, seeds(1));
+        histories("outages of up to 45 minutes", OUTAGES, seeds(1));
     }
 }
 
@@ -150,6 +151,7 @@ fn one_history() {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
     let kind = match std::env::var("KIND").as_deref() {
         Ok("quiet") => QUIET,
+        Ok("outages") => OUTAGES,
         Ok("rotating") => Kind { rotates: true, ..STORMY },
         Ok("elected") => Kind { both_lead: false, hours: 6, resources: 10, ..STORMY },
         _ => STORMY,

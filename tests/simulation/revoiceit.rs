@@ -1,7 +1,7 @@
 //! Revoiceit: every token that it handed out and what became of it, and everything that can happen to a call.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) issues: HashMap<String, u32>,
     /// Calls that may have made a refresh token and brought none, by client.
     pub(crate) lost: HashMap<String, u32>,
+    /// The tokens that a refresh may have replaced, for all that the operator knows.
+    doubted: HashSet<usize>,
 }
 
 /// How it is.
@@ -126,7 +128,11 @@ impl Revoiceit {
 
     fn garbled<T>(&self, call: &Call, done: Done) -> Result<T, Failure> {
         let refresh = match done {
-            Done::Rejected | Done::Revoked(_) => return Err(Failure::Unavailable { retry_after: None }),
+            Done::Rejected => return Err(Failure::Unavailable { retry_after: None }),
+            Done::Revoked(_) => {
+                self.lock().count_lost(call);
+                return Err(Failure::Unavailable { retry_after: None });
+            }
             Done::Issued { refresh, .. } => fastrand::bool().then_some(refresh),
             Done::Refreshed { rotated, .. } => rotated.filter(|_| fastrand::bool()),
         };
@@ -183,7 +189,15 @@ impl Inner {
         let client = match call {
             Call::Issue { client, .. } => client.clone(),
             Call::Refresh(token) if self.rotates => number(token).map(|number| self.refresh[number].client.clone()).unwrap_or_default(),
-            Call::Refresh(_) | Call::Revoke(_) => return,
+            Call::Refresh(token) => {
+                self.doubted.extend(number(token));
+                return;
+            }
+            // Of a token that is not known then, nobody can tell whether its refresh or its revocation ended it.
+            Call::Revoke(token) => match number(token).filter(|number| self.doubted.contains(number)) {
+                Some(number) => self.refresh[number].client.clone(),
+                None => return,
+            },
         };
         *self.lost.entry(client).or_default() += 1;
     }
