@@ -107,7 +107,7 @@ async fn nor_do_they_where_the_api_server_lists_in_pages() -> Result<()> {
     Ok(())
 }
 
-const IN_PAGES: &str = "does not stream lists";
+const IN_PAGES: &str = "it is asked for pages";
 
 async fn large_objects(world: &World) -> Result<Operator> {
     const NUMBER: usize = 120;
