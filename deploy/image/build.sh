@@ -46,6 +46,7 @@ work=$(mktemp -d -- "$cache/image-$hash.XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 
 say "building $program into $folder: an optimised program takes some minutes"
+.ci/checkout
 deploy/image/compile.sh "$program" "$work/build/image" >&2 9>&-
 
 size=$(du --bytes --summarize "$work/build/image" | cut -f 1)
