@@ -159,6 +159,8 @@ async fn client(kubeconfig: Kubeconfig) -> Result<Client> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(CALL_TIMEOUT);
     config.write_timeout = Some(CALL_TIMEOUT);
+    // Otherwise the time that a connection lay idle in the pool counts, and of the calls on one that lay there for nearly that long some fail.
+    config.reset_reader_on_write = true;
     // Whatever proxy the machine uses for the world outside, the cluster is on this machine.
     config.proxy_url = None;
     config.headers.push((USER_AGENT, HeaderValue::from_static(HARNESS)));
