@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{ResourceExt, runtime::watcher::Event};
+use kube::{Resource as _, ResourceExt, runtime::watcher::Event};
 use tokio::sync::mpsc;
 
 use super::{kept::Kept, queue::Happened, tolerant::Tolerant};
@@ -60,6 +60,7 @@ struct Known {
     version: Box<str>,
     /// What its status says.
     refresh_at: Option<Timestamp>,
+    is_leaving: bool,
     object: Kept,
     names: Box<[SecretKey]>,
 }
@@ -110,10 +111,10 @@ impl Watched {
         (Self { inner: Mutex::default(), wakes }, receiver)
     }
 
-    /// The resource with this UID, as the watch saw it last.
+    /// The resource with this UID, as the watch saw it last. `None` if there is none, or if it is too large to be kept.
     pub fn resource(&self, uid: &str) -> Option<Tolerant<RevoiceitCredential>> {
         let kept = self.lock().resources.get(uid).map(|known| known.object.clone())?;
-        Some(kept.read())
+        kept.read()
     }
 
     /// The target that it names, as the watch saw it last.
@@ -124,6 +125,11 @@ impl Watched {
     /// Whether there is one with this UID.
     pub(super) fn has(&self, uid: &str) -> bool {
         self.lock().resources.contains_key(uid)
+    }
+
+    /// Whether there is one that is not being deleted.
+    pub(super) fn has_wanted(&self, uid: &str) -> bool {
+        self.lock().resources.get(uid).is_some_and(|known| !known.is_leaving)
     }
 
     /// Every resource that there is.
@@ -180,6 +186,7 @@ impl Watched {
         {
             known.version = written.resource_version().unwrap_or_default().into();
             known.refresh_at = refresh_at(written);
+            known.is_leaving = is_leaving(written);
             known.object = Kept::new(written);
         }
     }
@@ -250,8 +257,8 @@ impl Watched {
             None => Arc::new(ResourceId { namespace, name: object.name_any(), uid: uid.clone() }),
         };
         let (names, names_others) = inner.refer(&id, named(object, &id.namespace));
-        let (refresh_at, object) = (refresh_at(object), Kept::new(object));
-        inner.resources.insert(uid, Known { id: id.clone(), version: version.as_str().into(), refresh_at, object, names });
+        let (refresh_at, is_leaving, object) = (refresh_at(object), is_leaving(object), Kept::new(object));
+        inner.resources.insert(uid, Known { id: id.clone(), version: version.as_str().into(), refresh_at, is_leaving, object, names });
         if names_others {
             // What happened to a Secret before it was named was not heard.
             self.wake(id, Happened::Other);
@@ -358,6 +365,10 @@ impl Scope {
 /// When the status says that the token is refreshed.
 fn refresh_at(object: &Tolerant<RevoiceitCredential>) -> Option<Timestamp> {
     Some(object.0.as_ref().ok()?.status.as_ref()?.refresh_at.as_ref()?.0)
+}
+
+fn is_leaving(object: &Tolerant<RevoiceitCredential>) -> bool {
+    object.meta().deletion_timestamp.is_some()
 }
 
 /// Where it is, or where it is to be. Thousands may name one Secret, and all be deleted: each is found without going through all.

@@ -34,7 +34,8 @@ pub(super) struct Glance {
     pub(super) is_guessed: bool,
 }
 
-/// The resource from the cache, ledger and targets by GET. `None` where the cache does not have it as a resource that is wanted.
+/// The resource from the cache, ledger and targets by GET. `None` where the cache does not have it as a resource that is wanted, or
+/// does not keep it.
 pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Option<Glance>, Error> {
     let Some(cached) = cx.watched.resource(&seen.id.uid) else { return Ok(None) };
     let sighted = Observed { resource: classify::resource(cached, &seen.id.uid), ..seen.clone() };
@@ -177,8 +178,7 @@ async fn read_resource<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledge
 /// that was broken off closes the record of a resource that is wanted, and that one the watch has.
 fn has_seen_its_end<A: Auth>(cx: &Context<A>, seen: &Observed, ledger: &Ledger) -> bool {
     let is_closed = matches!(ledger, Ledger::Here { record, .. } if record.closed);
-    let is_wanted = cx.watched.resource(&seen.id.uid).is_some_and(|known| kube::Resource::meta(&known).deletion_timestamp.is_none());
-    is_closed && !is_wanted && cx.place.serves(&seen.id.namespace)
+    is_closed && !cx.watched.has_wanted(&seen.id.uid) && cx.place.serves(&seen.id.namespace)
 }
 
 fn found_resource<A: Auth>(cx: &Context<A>, resource: Resource, uid: &str) -> Resource {

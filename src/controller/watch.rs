@@ -147,7 +147,7 @@ fn event_of(event: Event<Tolerant<PartialObjectMeta<Secret>>>) -> Event<(String,
 /// How far a watch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// A list has begun, or is about to.
+    /// A list has begun, or is about to. Of the first one nothing is said.
     Begun,
     /// An object was listed.
     Told,
@@ -183,7 +183,8 @@ impl Failure {
 /// Lists and watches, for ever.
 ///
 /// Of a list that is a stream (on by default since Kubernetes 1.34) one object at a time is in memory, and it costs the server what there is, while for
-/// each page etcd counts anew what is left. Once a stream has failed, this watch asks for pages as long as the process lives.
+/// each page etcd counts anew what is left. A list that fails as a stream is asked for in pages; the next one is a stream again, since what ended this
+/// one may have passed.
 async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -196,6 +197,7 @@ async fn follow<K>(
 {
     let namespace = scope.namespace.as_deref();
     let mut config = config.page_size(PAGE);
+    let preferred = config.initial_list_strategy.clone();
     let mut troubled = None;
     'anew: loop {
         let heard = watcher(api.clone(), config.clone()).map_ok(|event| {
@@ -211,6 +213,11 @@ async fn follow<K>(
         let mut steps = pin!(backed_off(heard));
         while let Some(step) = steps.next().await {
             match step {
+                Ok(Step::Begun) if config.initial_list_strategy != preferred => {
+                    config.initial_list_strategy = preferred.clone();
+                    continue 'anew;
+                }
+                Ok(Step::Begun) => {}
                 Ok(step) => {
                     if troubled.take().is_some() {
                         tracing::info!(kind, namespace, "watch works again");
@@ -281,8 +288,8 @@ fn backed_off(steps: impl Stream<Item = watcher::Result<Step>> + Send) -> impl S
         is_begun = matches!(step, Ok(Step::Begun)) || (was_begun && matches!(step, Ok(Step::Told)));
         match step {
             Ok(Step::Begun) => {
-                in_list = true;
-                was_begun.then_some(Err(Failure { error: None, in_list }))
+                let is_another = !std::mem::replace(&mut in_list, true);
+                if was_begun { Some(Err(Failure { error: None, in_list })) } else { is_another.then_some(Ok(Step::Begun)) }
             }
             Ok(Step::Told) => None,
             Ok(step) => {
@@ -347,7 +354,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_watch_that_expired_is_listed_anew_at_once_and_one_that_expires_again_and_again_is_not() {
         let once = vec![Ok(Step::Heard), expired(), Ok(Step::Begun), Ok(Step::Listed)];
-        assert_eq!(heard(once).await, [(Some(Step::Heard), 0), (Some(Step::Listed), 0)]);
+        assert_eq!(heard(once).await, [Step::Heard, Step::Begun, Step::Listed].map(|step| (Some(step), 0)));
         let again = (0..10).flat_map(|_| [Ok(Step::Begun), Ok(Step::Listed), expired()]).collect();
         let last = heard(again).await.last().copied().expect("not empty");
         assert!(last.1 >= 8, "{last:?}");

@@ -127,6 +127,31 @@ async fn a_watch_that_ends_with_a_410_begins_anew_and_what_happened_meanwhile_is
 }
 
 #[tokio::test]
+async fn a_list_whose_stream_fails_comes_in_pages_and_the_next_one_is_a_stream_again() -> Result<()> {
+    let stage = Stage::new(|_| {}).await?;
+    let ends_with = |code: u16| {
+        let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "injected" });
+        let event = json!({ "type": "ERROR", "object": status });
+        Fault::answer(200, format!("{event}\n")).header("content-type", "application/json").times(1)
+    };
+    for name in ["first", "second"] {
+        let expired = stage.proxy.inject(ends_with(410).path("/revoiceitcredentials?"));
+        let broken = stage.proxy.inject(ends_with(500).path("sendInitialEvents=true"));
+        stage.proxy.cut();
+        eventually("the watch to end, and the stream of the list after it", GENEROUS, async || {
+            let struck = (stage.proxy.struck(expired), stage.proxy.struck(broken));
+            ensure!(struck == (1, 1), "{struck:?}");
+            anyhow::Ok(())
+        })
+        .await?;
+        stage.world.own(name, json!({})).await?;
+        stage.world.reason(name, "TokenReady").await?;
+    }
+    assert_eq!(stage.world.calls(), (2, 0, 0));
+    stage.end().await
+}
+
+#[tokio::test]
 async fn watches_that_fall_silent_hold_up_no_refresh_and_what_they_kept_back_is_seen_afterwards() -> Result<()> {
     let stage = Stage::new(short_lived).await?;
     let world = &stage.world;

@@ -110,23 +110,35 @@ async fn nor_do_they_where_the_api_server_lists_in_pages() -> Result<()> {
 const IN_PAGES: &str = "it is asked for pages";
 
 async fn large_objects(world: &World) -> Result<Operator> {
-    const NUMBER: usize = 120;
-    let name = |number: usize| format!("large-{}", number % NUMBER);
-    let annotations = json!({ "padding": "x".repeat(250_000) });
-    let value = "y".repeat(700_000);
+    const SECRETS: usize = 120;
+    const RESOURCES: usize = 240;
+    let name = |number: usize| format!("large-{number}");
+    let secret_name = |number: usize| name(number % SECRETS);
+    let (text, value) = ("x".repeat(250_000), "y".repeat(700_000));
     let (secrets, resources) = (world.secrets(), world.resources());
-    stream::iter((0..NUMBER).map(Ok))
+    stream::iter((0..RESOURCES).map(Ok))
         .try_for_each_concurrent(4, async |number| {
-            let metadata = json!({ "name": name(number), "annotations": annotations });
-            let secret = json!({ "metadata": metadata, "stringData": { "value": value } });
-            let spec = json!({ "credentialsSecretRef": { "name": name(number) }, "target": { "name": name(number + 1) } });
-            secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+            if number < SECRETS {
+                let metadata = json!({ "name": name(number), "annotations": { "padding": text } });
+                let secret = json!({ "metadata": metadata, "stringData": { "value": value } });
+                secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+            }
+            // From one of these annotations something is decided.
+            let annotation = if number.is_multiple_of(3) { "padding" } else { names::ROTATE_ANNOTATION };
+            let metadata = json!({ "name": name(number), "annotations": { annotation: text } });
+            let spec = json!({ "credentialsSecretRef": { "name": secret_name(number) }, "target": { "name": secret_name(number + 1) } });
             resources.create(&PostParams::default(), &serde_json::from_value(json!({ "metadata": metadata, "spec": spec }))?).await?;
             anyhow::Ok(())
         })
         .await?;
     let operator = world.operator(&[]).await?;
-    for number in 0..NUMBER {
+    // A quarter of a gigabyte is listed before that.
+    eventually("the operator to begin", 4 * GENEROUS, async || {
+        ensure!(world.get(&name(0)).await?.status.is_some(), "it says nothing");
+        anyhow::Ok(())
+    })
+    .await?;
+    for number in 0..RESOURCES {
         world.reason(&name(number), "TargetConflict").await?;
     }
     let status = std::fs::read_to_string(format!("/proc/{}/status", operator.process.id()))?;
