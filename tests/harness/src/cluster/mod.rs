@@ -139,7 +139,8 @@ impl Cluster {
     async fn wait_until_ready(&self, component: Component) -> Result<()> {
         let process = self.process(component)?;
         let what = format!("{component} to be ready");
-        let waited = eventually(&what, GENEROUS, async || {
+        // An API server that starts reads all that there is: with a hundred thousand resources that takes a minute.
+        let waited = eventually(&what, 4 * GENEROUS, async || {
             let seen = self.look(component).await;
             match process.ended() {
                 Some(status) => Ok(Err(anyhow!("{component} has ended: {status}"))),
