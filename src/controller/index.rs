@@ -111,8 +111,8 @@ impl Watched {
         (Self { inner: Mutex::default(), wakes }, receiver)
     }
 
-    /// The resource with this UID, as the watch saw it last. `None` if there is none, or if it is too large to be kept.
-    pub fn resource(&self, uid: &str) -> Option<Tolerant<RevoiceitCredential>> {
+    /// The resource with this UID, as the watch saw it last. `None` if there is none, or if it cannot be read or is too large to be kept.
+    pub fn resource(&self, uid: &str) -> Option<RevoiceitCredential> {
         let kept = self.lock().resources.get(uid).map(|known| known.object.clone())?;
         kept.read()
     }

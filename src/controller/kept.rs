@@ -6,57 +6,38 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Serialize;
 
-use super::tolerant::{Invalid, Tolerant};
+use super::tolerant::Tolerant;
 use crate::api::{RevoiceitCredential, names};
 
 /// The most bytes of JSON that are kept of a resource. One without a template has some one and a half thousand.
 const MOST: usize = 8192;
 
-/// Cheap to clone.
+/// Cheap to clone. `None` of one that is larger, which each pass reads from the API server, and of one that cannot be read.
 #[derive(Clone, Debug)]
-pub(super) enum Kept {
-    Readable(Arc<[u8]>),
-    Unreadable(Arc<Invalid>),
-    /// Each pass reads it from the API server.
-    Large,
-}
+pub(super) struct Kept(Option<Arc<[u8]>>);
 
 impl Kept {
     /// Without the labels, owners and annotations that nothing is decided from: whoever writes resources may make them large.
     pub(super) fn new(object: &Tolerant<RevoiceitCredential>) -> Self {
-        match &object.0 {
-            Ok(resource) if is_slim(&resource.metadata) => Self::readable(resource),
-            Ok(resource) => Self::readable(&RevoiceitCredential { metadata: slim(&resource.metadata), ..resource.clone() }),
-            Err(invalid) => {
-                let metadata = slim(&invalid.metadata);
-                if json(&metadata).len() > MOST { Self::Large } else { Self::Unreadable(Arc::new(Invalid { metadata })) }
-            }
-        }
+        Self(match &object.0 {
+            Ok(resource) if is_slim(&resource.metadata) => json(resource),
+            Ok(resource) => json(&RevoiceitCredential { metadata: slim(&resource.metadata), ..resource.clone() }),
+            Err(_) => None,
+        })
     }
 
-    fn readable(resource: &RevoiceitCredential) -> Self {
-        let json = json(resource);
-        if json.len() > MOST { Self::Large } else { Self::Readable(json.into()) }
-    }
-
-    /// As it was, but for what is not kept. `None` if it is large.
-    pub(super) fn read(&self) -> Option<Tolerant<RevoiceitCredential>> {
-        match self {
-            Self::Readable(json) => {
-                let resource: RevoiceitCredential =
-                    serde_json::from_slice(json).unwrap_or_else(|error| unreachable!("it was written from one: {error}"));
-                Some(resource.into())
-            }
-            Self::Unreadable(invalid) => Some(Tolerant::invalid(Invalid::clone(invalid))),
-            Self::Large => None,
-        }
+    /// As it was, but for what is not kept.
+    pub(super) fn read(&self) -> Option<RevoiceitCredential> {
+        let json = self.0.as_ref()?;
+        Some(serde_json::from_slice(json).unwrap_or_else(|error| unreachable!("it was written from one: {error}")))
     }
 }
 
-fn json(kept: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(kept).unwrap_or_else(|error| unreachable!("it has string keys only and no fallible field: {error}"))
+fn json(resource: &RevoiceitCredential) -> Option<Arc<[u8]>> {
+    let json = serde_json::to_vec(resource);
+    let json = json.unwrap_or_else(|error| unreachable!("a resource has string keys only and no fallible field: {error}"));
+    (json.len() <= MOST).then(|| json.into())
 }
 
 fn is_kept(annotation: &str) -> bool {
@@ -106,22 +87,12 @@ mod tests {
             },
         });
         let mut before = object(json).0.expect("readable");
-        let after = Kept::new(&before.clone().into()).read().expect("kept").0.expect("readable");
+        let after = Kept::new(&before.clone().into()).read().expect("kept");
         before.annotations_mut().retain(|key, _| key.starts_with("revoiceit.com/"));
         (before.metadata.labels, before.metadata.owner_references) = (None, None);
         assert_eq!(before.annotations().len(), 2);
         assert!(before.status.is_some() && before.metadata.deletion_timestamp.is_some());
         assert_eq!(after, before);
-    }
-
-    #[test]
-    fn what_cannot_be_read_keeps_its_metadata() {
-        let unreadable =
-            object(json!({ "metadata": { "name": "speech", "uid": "1", "deletionTimestamp": "2026-11-24T11:00:00Z" }, "spec": 7 }));
-        assert!(unreadable.0.is_err());
-        let after = Kept::new(&unreadable).read().expect("kept");
-        assert!(after.0.is_err() && kube::Resource::meta(&after).deletion_timestamp.is_some());
-        assert_eq!(after.name_any(), "speech");
     }
 
     #[test]
@@ -133,7 +104,7 @@ mod tests {
                 "status": {},
             });
             *json.pointer_mut(path).expect("a place in it") = value;
-            Kept::new(&object(json))
+            Kept::new(&object(json)).read()
         };
         let text = "x".repeat(MOST);
         for (path, value) in [
@@ -141,11 +112,9 @@ mod tests {
             ("/spec/target/template", json!({ "a": &text[..MOST / 2], "b": &text[..MOST / 2] })),
             ("/status", json!({ "lastHandledRotateRequest": text })),
         ] {
-            assert!(matches!(with(path, value), Kept::Large), "{path}");
+            assert!(with(path, value).is_none(), "{path}");
         }
-        assert!(matches!(with("/metadata/annotations", json!({ "others": text })), Kept::Readable(_)));
-        assert!(matches!(with("/spec", json!(7)), Kept::Unreadable(_)));
-        let finalizers = json!({ "metadata": { "name": "speech", "uid": "1", "finalizers": [text] }, "spec": 7 });
-        assert!(matches!(Kept::new(&object(finalizers)), Kept::Large));
+        assert!(with("/metadata/annotations", json!({ "others": text })).is_some());
+        assert!(with("/spec", json!(7)).is_none());
     }
 }

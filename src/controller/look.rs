@@ -38,7 +38,7 @@ pub(super) struct Glance {
 /// does not keep it.
 pub(super) async fn glance<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Option<Glance>, Error> {
     let Some(cached) = cx.watched.resource(&seen.id.uid) else { return Ok(None) };
-    let sighted = Observed { resource: classify::resource(cached, &seen.id.uid), ..seen.clone() };
+    let sighted = Observed { resource: classify::resource(cached.into(), &seen.id.uid), ..seen.clone() };
     let Resource::Wanted(wanted) = &sighted.resource else { return Ok(None) };
     let (name, source) = (Name::new(&wanted.spec.target.name), indexed(cx, seen, wanted));
     let is_guessed = wanted.status.is_none() && sighted.claim() == Claim::None;

@@ -147,7 +147,7 @@ fn event_of(event: Event<Tolerant<PartialObjectMeta<Secret>>>) -> Event<(String,
 /// How far a watch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// A list has begun, or is about to. Of the first one nothing is said.
+    /// A list has begun, or is about to. Only what follows a complete one is told.
     Begun,
     /// An object was listed.
     Told,
@@ -170,21 +170,21 @@ impl Failure {
     /// The API server does not stream its lists, or not to their end. What passes, and what pages would not change, is left out.
     fn asks_for_pages(&self) -> bool {
         use watcher::Error::{WatchError, WatchFailed, WatchStartFailed};
-        self.in_list
-            && match &self.error {
-                None | Some(WatchFailed(_)) => true,
-                Some(WatchStartFailed(kube::Error::Api(status))) => matches!(status.code, 400 | 405 | 422 | 501),
-                Some(WatchError(status)) => status.code != 410,
-                Some(_) => false,
-            }
+        match &self.error {
+            // That a list is begun is told when its stream is: a stream that is refused after a complete list looks like a watch that is.
+            Some(WatchStartFailed(kube::Error::Api(status))) => matches!(status.code, 400 | 405 | 422 | 501),
+            None | Some(WatchFailed(_)) => self.in_list,
+            Some(WatchError(status)) => self.in_list && status.code != 410,
+            Some(_) => false,
+        }
     }
 }
 
 /// Lists and watches, for ever.
 ///
 /// Of a list that is a stream (on by default since Kubernetes 1.34) one object at a time is in memory, and it costs the server what there is, while for
-/// each page etcd counts anew what is left. A list that fails as a stream is asked for in pages; the next one is a stream again, since what ended this
-/// one may have passed.
+/// each page etcd counts anew what is left. A list that fails as a stream is asked for in pages. However that ends, the next one is a stream again: what
+/// ended this one may have passed.
 async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -198,8 +198,9 @@ async fn follow<K>(
     let namespace = scope.namespace.as_deref();
     let mut config = config.page_size(PAGE);
     let preferred = config.initial_list_strategy.clone();
-    let mut troubled = None;
+    let (mut troubled, mut unstreamed) = (None, None);
     'anew: loop {
+        let in_pages = config.initial_list_strategy != preferred;
         let heard = watcher(api.clone(), config.clone()).map_ok(|event| {
             let step = match event {
                 Event::Init => Step::Begun,
@@ -213,34 +214,35 @@ async fn follow<K>(
         let mut steps = pin!(backed_off(heard));
         while let Some(step) = steps.next().await {
             match step {
-                Ok(Step::Begun) if config.initial_list_strategy != preferred => {
-                    config.initial_list_strategy = preferred.clone();
-                    continue 'anew;
-                }
+                Ok(Step::Begun) if in_pages => break,
                 Ok(Step::Begun) => {}
                 Ok(step) => {
                     if troubled.take().is_some() {
                         tracing::info!(kind, namespace, "watch works again");
                     }
                     if step == Step::Listed {
+                        unstreamed = unstreamed.filter(|_| in_pages);
                         synced.reached();
                         tracing::debug!(kind, namespace, "watch is in sync");
                     }
                 }
                 Err(failure) => {
-                    let is_stuck = failure.error.as_ref().is_some_and(is_gone_at_start);
+                    let ends = failure.error.as_ref().is_some_and(is_gone_at_start) || (in_pages && failure.in_list);
                     if failure.error.as_ref().is_some_and(is_refused) {
                         synced.refused.cancel();
                     }
-                    let in_pages = config.initial_list_strategy == InitialListStrategy::StreamingList && failure.asks_for_pages();
+                    let wants_pages = config.initial_list_strategy == InitialListStrategy::StreamingList && failure.asks_for_pages();
                     let trouble = failure.error.map_or_else(|| "it ended before it had told all".to_owned(), trouble);
-                    if in_pages {
-                        tracing::info!(
-                            kind,
-                            namespace,
-                            answer = trouble,
-                            "the API server does not stream this list: it is asked for pages"
-                        );
+                    if wants_pages {
+                        if unstreamed.as_ref() != Some(&trouble) {
+                            tracing::info!(
+                                kind,
+                                namespace,
+                                answer = trouble,
+                                "the API server does not stream this list: it is asked for pages"
+                            );
+                            unstreamed = Some(trouble);
+                        }
                         config.initial_list_strategy = InitialListStrategy::ListWatch;
                         continue 'anew;
                     }
@@ -249,12 +251,13 @@ async fn follow<K>(
                         tracing::warn!(kind, namespace, error = trouble, "watch failed, and is tried again until it works");
                         troubled = Some(trouble);
                     }
-                    if is_stuck {
+                    if ends {
                         break;
                     }
                 }
             }
         }
+        config.initial_list_strategy = preferred.clone();
         sleep(LONGEST_PAUSE).await;
     }
 }
@@ -387,7 +390,9 @@ mod tests {
         assert!(asks(vec![Ok(Step::Begun), Ok(Step::Told), within(500)]).await);
         assert!(asks(vec![Ok(Step::Begun), Ok(Step::Told), Ok(Step::Begun)]).await);
         assert!(!asks(vec![Ok(Step::Begun), within(410), Ok(Step::Begun), Ok(Step::Listed)]).await);
-        assert!(!asks(vec![Ok(Step::Begun), Ok(Step::Listed), Ok(Step::Heard), within(500), start(422)]).await);
+        assert!(!asks(vec![Ok(Step::Begun), Ok(Step::Listed), Ok(Step::Heard), within(500), start(500)]).await);
+        // An API server that streams no more: after its watch has expired, kube says that a list is begun only when its stream is.
+        assert!(asks(vec![Ok(Step::Begun), Ok(Step::Listed), within(410), start(422)]).await);
     }
 
     #[test]

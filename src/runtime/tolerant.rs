@@ -37,11 +37,6 @@ impl<K> Tolerant<K> {
     pub fn last_writer(&self) -> Option<&str> {
         self.1.as_deref()
     }
-
-    /// An object of which only this could be read.
-    pub(crate) fn invalid(invalid: Invalid) -> Self {
-        Self(Err(Box::new(invalid)), None)
-    }
 }
 
 impl<K> From<K> for Tolerant<K> {

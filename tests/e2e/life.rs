@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
+use kube::{Api, ResourceExt, api::DeleteParams};
 use revoiceit_harness::wait::{GENEROUS, eventually};
 use revoiceit_operator::api::names;
 use revoiceit_sandbox::{Call, UnixMillis};
@@ -20,6 +20,36 @@ use crate::world::{World, conditions, ready_reason, short_lived};
 
 /// How often pods look.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// More than the operator keeps in memory: each pass reads it.
+#[tokio::test]
+async fn a_large_resource_is_served_like_any_other() -> Result<()> {
+    let world = World::new().await?;
+    world.credentials("client").await?;
+    let operator = world.operator(&[]).await?;
+    let mark = world.cluster.audit_mark().await?;
+    let text = "x".repeat(4096);
+    let template = json!({ "accessToken": "{{ accessToken }}", "a": text, "b": text });
+    world.speech(json!({ "target": { "template": template } })).await?;
+    world.ready("speech").await?;
+    world.at_rest().await?;
+    assert_eq!(world.writes_since(mark).await?.len(), 5);
+    assert_eq!(world.value("token", "b").await?, text);
+
+    let token = world.token("token").await?;
+    world.patch("speech", &json!({ "metadata": { "annotations": { names::ROTATE_ANNOTATION: text.repeat(20) } } })).await?;
+    let token = world.another_token("token", &token).await?;
+    world.at_rest().await?;
+    assert_eq!(world.token("token").await?, token);
+    world.secrets().delete("token", &DeleteParams::default()).await?;
+    eventually("the target to be back", GENEROUS, async || world.token("token").await).await?;
+    assert_eq!((world.token("token").await?, world.calls()), (token, (2, 0, 0)));
+
+    world.kubectl(&["delete", "rvc/speech", "--timeout=60s"]).await?;
+    world.gone("speech", "token").await?;
+    assert_eq!(world.sandbox.truth().live().count(), 0);
+    world.no_secret_is_told(&[&operator]).await
+}
 
 #[tokio::test]
 async fn a_resource_gets_a_token_with_five_writes() -> Result<()> {

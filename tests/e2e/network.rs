@@ -129,23 +129,29 @@ async fn a_watch_that_ends_with_a_410_begins_anew_and_what_happened_meanwhile_is
 #[tokio::test]
 async fn a_list_whose_stream_fails_comes_in_pages_and_the_next_one_is_a_stream_again() -> Result<()> {
     let stage = Stage::new(|_| {}).await?;
+    let list = format!("/namespaces/{}/revoiceitcredentials?", stage.world.tenant);
     let ends_with = |code: u16| {
         let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "injected" });
         let event = json!({ "type": "ERROR", "object": status });
-        Fault::answer(200, format!("{event}\n")).header("content-type", "application/json").times(1)
+        Fault::answer(200, format!("{event}\n")).header("content-type", "application/json").path(&list)
     };
-    for name in ["first", "second"] {
-        let expired = stage.proxy.inject(ends_with(410).path("/revoiceitcredentials?"));
-        let broken = stage.proxy.inject(ends_with(500).path("sendInitialEvents=true"));
+    // The second time the pages fail too, and then the next stream.
+    for (name, pages) in [("first", 0), ("second", 1)] {
+        let mark = stage.world.cluster.audit_mark().await?;
+        let expired = stage.proxy.inject(ends_with(410).times(1));
+        let streams = stage.proxy.inject(ends_with(500).path("sendInitialEvents=true").times(1 + pages));
+        let broken = (pages > 0).then(|| stage.proxy.inject(Fault::status(410, "Expired").path(&list).path("limit=").times(pages)));
         stage.proxy.cut();
-        eventually("the watch to end, and the stream of the list after it", GENEROUS, async || {
-            let struck = (stage.proxy.struck(expired), stage.proxy.struck(broken));
-            ensure!(struck == (1, 1), "{struck:?}");
+        eventually("the watch to end, and the list after it to fail", GENEROUS, async || {
+            let struck = [Some(expired), Some(streams), broken].map(|fault| fault.map_or(0, |fault| stage.proxy.struck(fault)));
+            ensure!(struck == [1, 1 + pages, pages], "{struck:?}");
             anyhow::Ok(())
         })
         .await?;
         stage.world.own(name, json!({})).await?;
         stage.world.reason(name, "TokenReady").await?;
+        let in_pages = stage.world.cluster.audited_so_far(mark, |event| event.uri.contains(&list) && event.uri.contains("limit=20"))?;
+        ensure!(!in_pages.is_empty(), "no page was asked for");
     }
     assert_eq!(stage.world.calls(), (2, 0, 0));
     stage.end().await

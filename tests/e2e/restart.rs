@@ -11,12 +11,15 @@ const RESOURCES: usize = 5;
 
 #[tokio::test]
 async fn after_sigkill_and_after_sigterm_nothing_is_called_or_written_and_two_objects_a_resource_are_read() -> Result<()> {
+    // One that the operator does not keep in memory.
+    let large = json!({ "target": { "template": { "accessToken": "{{ accessToken }}", "a": "x".repeat(4096), "b": "x".repeat(4096) } } });
     let world = World::new().await?;
     world.credentials("client").await?;
     let mut operator = world.operator(&[]).await?;
     for number in 0..RESOURCES {
         world.resource(&format!("speech-{number}"), "client", &format!("token-{number}"), json!({})).await?;
     }
+    world.patch("speech-0", &json!({ "spec": large })).await?;
     for number in 0..RESOURCES {
         world.ready(&format!("speech-{number}")).await?;
     }
@@ -36,15 +39,14 @@ async fn after_sigkill_and_after_sigterm_nothing_is_called_or_written_and_two_ob
 
         assert_eq!(world.sandbox.mark(), calls, "calls to Revoiceit");
         assert_eq!(world.writes_since(mark).await?, [""; 0]);
-        let mut read: Vec<String> = world
-            .asked_since(mark)
-            .await?
-            .iter()
-            .filter(|event| event.verb == "get" && event.resource == "secrets")
-            .map(ToString::to_string)
-            .collect();
-        read.sort();
-        assert_eq!(read, target_and_ledger_of_each(&world).await?);
+        let asked = world.asked_since(mark).await?;
+        let read =
+            |kind: &str| asked.iter().filter(|event| event.verb == "get" && event.resource == kind).map(ToString::to_string).collect();
+        let mut secrets: Vec<String> = read("secrets");
+        secrets.sort();
+        assert_eq!(secrets, target_and_ledger_of_each(&world).await?);
+        let resources: Vec<String> = read("revoiceitcredentials");
+        assert_eq!(resources, [format!("get revoiceitcredentials {}/speech-0 200", world.tenant)]);
         assert_eq!(self::versions(&world).await?, versions);
     }
     world.no_secret_is_told(&[&operator]).await
