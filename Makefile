@@ -7,7 +7,9 @@ SHELL := bash
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/revoiceit-operator
 # What is built lands outside of the tree, and is shared by all checkouts.
 export CARGO_TARGET_DIR ?= $(cache)/target
+ifneq ($(filter-out help deps cluster helm promtool fmt,$(MAKECMDGOALS)),)
 $(shell CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' .ci/checkout)
+endif
 # Tools of a pinned version that `make deps` fetches.
 export PATH := $(cache)/tools/bin:$(PATH)
 
