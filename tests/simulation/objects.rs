@@ -1,6 +1,10 @@
 //! What the API server keeps, and its rules: versions, preconditions, finalizers, garbage collection. JSON in, JSON out.
 
-use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::Deref,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -148,7 +152,8 @@ impl Objects {
 
     /// Deletes the Secrets whose owners are all gone.
     pub(crate) fn collect(&mut self) {
-        let is_there = |owner: &Value| self.list(RESOURCES, None).any(|resource| resource["metadata"]["uid"] == owner["uid"]);
+        let there: HashSet<Option<&str>> = self.list(RESOURCES, None).map(|resource| resource["metadata"]["uid"].as_str()).collect();
+        let is_there = |owner: &Value| there.contains(&owner["uid"].as_str());
         let is_garbage = |object: &Stored| {
             let owners = object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
             !owners.is_empty() && !owners.iter().any(is_there)
