@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::tolerant::Tolerant;
 use crate::api::{RevoiceitCredential, names};
 
-/// The most bytes of JSON that are kept of a resource. One without a template has some one and a half thousand.
+/// The most bytes of JSON that are kept of a resource. One without a template has one or two thousand.
 const MOST: usize = 8192;
 
 /// Cheap to clone. `None` of one that is larger, which each pass reads from the API server, and of one that cannot be read.
