@@ -59,7 +59,7 @@ fn without_ledger(v: &View) -> Option<Plan> {
 }
 
 /// Only what is this resource's own: a successor of the same name may have taken the Secret over already.
-fn delete_targets(v: &View) -> Option<Plan> {
+pub(super) fn delete_targets(v: &View) -> Option<Plan> {
     v.record?.targets.iter().find_map(|listed| match v.seen.targets.get(&listed.name) {
         None => Some(Plan::Act(Act::Look)),
         Some(target) if v.seen.goes_with_resource(target) => {
@@ -128,7 +128,7 @@ fn close_when_empty(v: &View) -> Option<Plan> {
 
 /// A target that could not be deleted is looked at again later: it may have no owner by now, and then no collector knows of it. Its name is kept
 /// until it is gone or a successor has taken it over.
-fn keep_names(v: &View) -> Option<Plan> {
+pub(super) fn keep_names(v: &View) -> Option<Plan> {
     let is_left = |target: Option<&Target>| matches!(target, Some(Target::Ours { owner: Owner::Me | Owner::None, .. }));
     let is_needed = v.record?.targets.iter().any(|listed| is_left(v.seen.targets.get(&listed.name)));
     is_needed.then(|| rest(v, Reason::Revoking))

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     act::{Act, Change, Lane, Plan},
-    ending::tell_of_suspects,
+    ending::{delete_targets, keep_names, tell_of_suspects},
     observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Sighted, Source, Target},
     plan::{Step, call, may_call, rest, rest_until, revoke, suspect, unusable_reason},
     record::{Failed, Intent, IntentCall, Record},
@@ -81,6 +81,13 @@ fn begin_anew_after_closing(v: &View) -> Option<Plan> {
     }
     if !record.is_empty() {
         return Some(rest(v, if record.intent.is_some() { Reason::WaitingForAnswer } else { Reason::RevocationBacklog }));
+    }
+    // Without the finalizer the resource may be deleted at any time, and leave its target to nobody: then no record would know of it.
+    if let Some(plan) = delete_targets(v) {
+        return Some(plan);
+    }
+    if keep_names(v).is_some() {
+        return Some(rest(v, Reason::PermissionDenied));
     }
     if v.is_claimed() {
         return Some(if v.is_refused(Refused::Resource) { rest(v, Reason::PermissionDenied) } else { Plan::Act(Act::Release) });

@@ -241,6 +241,21 @@ fn a_drain_that_was_broken_off_is_carried_out_and_then_begun_anew() {
     assert_eq!(acts[1..5], ["TryTarget speech-token", "Save Intend First", "Claim", "Issue"]);
 }
 
+/// When the finalizer is gone the resource may be deleted with orphans, and a Secret that no record lists would stay for ever.
+#[test]
+fn a_drain_that_was_broken_off_takes_the_target_before_the_finalizer() {
+    let begun = || {
+        let mut story = Story::of(credential().claimed()).with(record().closed().listed("speech-token"));
+        story.secrets.insert(name("speech-token"), ours(Owner::Me));
+        story
+    };
+    let mut story = begun();
+    assert_eq!(story.at("10:10").pass()[..4], ["Look", "DeleteTarget speech-token", "Release", "DeleteLedger"]);
+    let mut story = begun();
+    story.deny(Refused::Target, Denied::Forbidden);
+    assert_eq!(story.at("10:10").pass(), ["Look", "DeleteTarget speech-token", "Rest Stalled: PermissionDenied until 10:15:00"]);
+}
+
 #[test]
 fn a_drain_that_was_broken_off_is_not_tried_again_and_again_when_the_finalizer_cannot_go() {
     let mut story = Story::of(credential().claimed()).with(record().closed());
