@@ -116,7 +116,7 @@ async fn a_namespace_without_its_role_keeps_no_other_waiting() -> Result<()> {
     let second = another(&world, "second").await?;
     let first = world.tenant.clone();
     rights_in(&world, &[&first]).await?;
-    world.without(&["list revoiceitcredentials.revoiceit.com"]);
+    world.without(&["watch revoiceitcredentials.revoiceit.com", "list revoiceitcredentials.revoiceit.com"]);
     speech_in(&world, &first).await?;
     speech_in(&world, &second).await?;
 

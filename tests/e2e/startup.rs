@@ -86,7 +86,7 @@ async fn a_permission_that_is_missing_is_named_and_waited_for() -> Result<()> {
     let binding = format!("clusterrolebinding/{}-{}", names::OPERATOR, world.system);
     let mut rights: Value = serde_json::from_str(&world.cluster.kubectl(["get", &binding, "-o", "json"]).await?)?;
     world.cluster.kubectl(["delete", &binding]).await?;
-    world.without(&["list revoiceitcredentials.revoiceit.com", "list secrets"]);
+    world.without(&["watch revoiceitcredentials.revoiceit.com", "list revoiceitcredentials.revoiceit.com", "list secrets"]);
     world.speech(json!({})).await?;
 
     let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, names::OPERATOR, &world.cluster.server()).await?;

@@ -52,7 +52,7 @@ async fn a_rolling_update_to_pods_that_lack_a_right_waits_until_they_have_it() -
     let (before, old) = (tokens(world).await?, site.ready_pods(2).await?);
     let old: Vec<String> = old.iter().map(ResourceExt::name_any).collect();
     let other = another(world, "other").await?;
-    world.without(&["list revoiceitcredentials.revoiceit.com", "list secrets"]);
+    world.without(&["watch revoiceitcredentials.revoiceit.com", "list revoiceitcredentials.revoiceit.com", "list secrets"]);
     let deployment = format!("deployment/{}", names::OPERATOR);
     let scope = format!("REVOICEIT_NAMESPACE={},{other}", world.tenant);
     world.cluster.kubectl(["set", "env", "-n", &world.system, &deployment, &scope]).await?;
