@@ -19,6 +19,7 @@ mod serve;
 mod slot;
 mod status;
 mod sweep;
+mod synced;
 mod taken;
 mod watch;
 mod work;
@@ -36,6 +37,7 @@ pub use self::{
     index::{Scope, Watched},
     repairs::Repairs,
     serve::serve,
+    synced::{InSync, Synced, first_sync},
     taken::{Counts, Taken},
-    watch::{InSync, Synced, first_sync, resources, secrets},
+    watch::{resources, secrets},
 };

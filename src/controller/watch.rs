@@ -2,10 +2,7 @@
 
 use std::{future::ready, pin::pin, sync::Arc, time::Duration};
 
-use futures::{
-    Stream, StreamExt, TryStreamExt,
-    future::{join_all, select_all},
-};
+use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -17,14 +14,14 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     error::ApiTrouble,
     index::{Scope, Watched},
+    synced::Synced,
     tolerant::Tolerant,
 };
-use crate::{api::RevoiceitCredential, runtime::admin::Check};
+use crate::api::RevoiceitCredential;
 
 /// Secrets that can be neither credentials nor targets, and those that nobody but the operator has: left out by the server.
 const SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=revoiceit.com/ledger";
@@ -33,78 +30,8 @@ const SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-acco
 /// until the last of it has been taken in, and an object may have 1.5 MiB: whoever may write one decides that.
 const PAGE: u32 = 20;
 
-/// An API server that starts refuses everybody until it has read its roles, which takes seconds.
-const REFUSAL: Duration = Duration::from_secs(15);
-
 /// The longest pause between two attempts. An API server that comes back is heard within seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// That a watch has seen all there is, for once at least.
-#[derive(Clone, Debug)]
-pub struct Synced {
-    check: Check,
-    token: CancellationToken,
-    refused: CancellationToken,
-}
-
-impl Synced {
-    /// Not yet; `check` is what readiness says.
-    pub fn new(check: Check) -> Self {
-        Self { check, token: CancellationToken::new(), refused: CancellationToken::new() }
-    }
-
-    /// Cancelled when it is.
-    pub fn token(&self) -> CancellationToken {
-        self.token.clone()
-    }
-
-    /// Ends when it is, or when the API server goes on saying that the operator may not list these: whether it is.
-    async fn is_permitted(&self) -> bool {
-        let stays_refused = async {
-            self.refused.cancelled().await;
-            sleep(REFUSAL).await;
-        };
-        tokio::select! {
-            biased;
-            () = self.token.cancelled() => true,
-            () = stays_refused => false,
-        }
-    }
-
-    fn reached(&self) {
-        self.check.set(true);
-        self.token.cancel();
-    }
-}
-
-/// The watches of one namespace, or of all.
-#[derive(Clone, Debug)]
-pub struct InSync {
-    /// Of its resources.
-    pub resources: Synced,
-    /// Of its Secrets. It begins when the resources are known.
-    pub secrets: Synced,
-}
-
-impl InSync {
-    async fn reached(&self) {
-        self.resources.token.cancelled().await;
-        self.secrets.token.cancelled().await;
-    }
-
-    async fn is_permitted(&self) -> bool {
-        self.resources.is_permitted().await && self.secrets.is_permitted().await
-    }
-}
-
-/// Ends when every namespace is in sync or may not be watched, and one of them is in sync. A role that is gone in one of several, or the whole
-/// namespace with it, keeps none of the others waiting.
-pub async fn first_sync(namespaces: &[InSync]) {
-    let permitted = join_all(namespaces.iter().map(InSync::is_permitted)).await;
-    if !permitted.contains(&true) {
-        select_all(namespaces.iter().map(|namespace| Box::pin(namespace.reached()))).await;
-    }
-}
 
 /// Follows the resources of a namespace, or of all, for ever. A list in pages is what etcd has; a stream may be older, if the API server that
 /// answers lags behind.
@@ -229,7 +156,7 @@ async fn follow<K>(
                 Err(failure) => {
                     let ends = failure.error.as_ref().is_some_and(is_gone_at_start) || (in_pages && failure.in_list);
                     if failure.error.as_ref().is_some_and(is_refused) {
-                        synced.refused.cancel();
+                        synced.refused();
                     }
                     let wants_pages = config.initial_list_strategy == InitialListStrategy::StreamingList && failure.asks_for_pages();
                     let trouble = failure.error.map_or_else(|| "it ended before it had told all".to_owned(), trouble);

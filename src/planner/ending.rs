@@ -128,10 +128,14 @@ fn close_when_empty(v: &View) -> Option<Plan> {
 
 /// A target that could not be deleted is looked at again later: it may have no owner by now, and then no collector knows of it. Its name is kept
 /// until it is gone or a successor has taken it over.
-pub(super) fn keep_names(v: &View) -> Option<Plan> {
-    let is_left = |target: Option<&Target>| matches!(target, Some(Target::Ours { owner: Owner::Me | Owner::None, .. }));
-    let is_needed = v.record?.targets.iter().any(|listed| is_left(v.seen.targets.get(&listed.name)));
-    is_needed.then(|| rest(v, Reason::Revoking))
+fn keep_names(v: &View) -> Option<Plan> {
+    has_left_a_target(v).then(|| rest(v, Reason::Revoking))
+}
+
+/// That there still is a target of this resource's own.
+pub(super) fn has_left_a_target(v: &View) -> bool {
+    let is_own = |target: Option<&Target>| matches!(target, Some(Target::Ours { owner: Owner::Me | Owner::None, .. }));
+    v.record.is_some_and(|record| record.targets.iter().any(|listed| is_own(v.seen.targets.get(&listed.name))))
 }
 
 /// Once, when the ledger is next to go: what is claimed still may come back to this.

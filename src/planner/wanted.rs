@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     act::{Act, Change, Lane, Plan},
-    ending::{delete_targets, keep_names, tell_of_suspects},
+    ending::{delete_targets, has_left_a_target, tell_of_suspects},
     observed::{Claim, Consent, Denied, Ledger, Owner, Refused, Sighted, Source, Target},
     plan::{Step, call, may_call, rest, rest_until, revoke, suspect, unusable_reason},
     record::{Failed, Intent, IntentCall, Record},
@@ -86,7 +86,7 @@ fn begin_anew_after_closing(v: &View) -> Option<Plan> {
     if let Some(plan) = delete_targets(v) {
         return Some(plan);
     }
-    if keep_names(v).is_some() {
+    if has_left_a_target(v) {
         return Some(rest(v, Reason::PermissionDenied));
     }
     if v.is_claimed() {
