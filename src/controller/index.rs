@@ -4,7 +4,7 @@
 //! arrival. Memory does not grow with other people's Secrets, and no value of one is ever in here.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,14 +12,11 @@ use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt, runtime::watcher::Event};
 use tokio::sync::mpsc;
 
-use super::{kept::Kept, queue::Happened, tolerant::Tolerant};
+use super::{kept::Kept, own::Own, queue::Happened, tolerant::Tolerant};
 use crate::{
     api::RevoiceitCredential,
     planner::{Name, ResourceId},
 };
-
-/// So many of the operator's own writes are known again when their events come. Events come within milliseconds of a write.
-const OWN: usize = 8192;
 
 /// A key that something happened to.
 pub(super) type Wake = (Arc<ResourceId>, Happened);
@@ -82,26 +79,6 @@ pub enum Seen {
     Absent,
     /// It exists in this version.
     At(Arc<str>),
-}
-
-/// The versions that the operator wrote last.
-#[derive(Debug, Default)]
-struct Own {
-    versions: HashSet<Arc<str>>,
-    order: VecDeque<Arc<str>>,
-}
-
-impl Own {
-    fn add(&mut self, version: Arc<str>) {
-        if self.versions.insert(version.clone()) {
-            self.order.push_back(version);
-        }
-        if self.order.len() > OWN
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.versions.remove(&oldest);
-        }
-    }
 }
 
 impl Watched {
@@ -193,7 +170,7 @@ impl Watched {
 
     /// Whether the operator wrote this version.
     pub fn is_own(&self, version: &str) -> bool {
-        self.lock().own.versions.contains(version)
+        self.lock().own.has(version)
     }
 
     /// Takes in what the watch of resources says.
@@ -262,7 +239,7 @@ impl Watched {
         if names_others {
             // What happened to a Secret before it was named was not heard.
             self.wake(id, Happened::Other);
-        } else if !inner.own.versions.contains(version.as_str()) {
+        } else if !inner.own.has(&version) {
             self.wake(id, Happened::Written(version.into()));
         }
     }
@@ -281,7 +258,7 @@ impl Watched {
         }
         named.version = seen.clone();
         let happened = match seen {
-            Seen::At(version) if inner.own.versions.contains(&version) => return,
+            Seen::At(version) if inner.own.has(&version) => return,
             Seen::At(version) => Happened::Written(version),
             // Also if no event had told of it: a pass may have read it there, found it foreign, and wait for its end.
             Seen::Absent | Seen::Unknown => Happened::Other,

@@ -11,6 +11,7 @@ mod gate;
 mod index;
 mod kept;
 mod look;
+mod own;
 mod pass;
 mod perform;
 mod queue;

@@ -177,12 +177,3 @@ fn a_namespaces_listing_says_nothing_of_another_namespace() {
     assert_eq!(woken(&mut wakes), [""; 0]);
     assert!(watched.resource("a").is_some());
 }
-
-#[test]
-fn only_so_many_own_writes_are_remembered() {
-    let (watched, _wakes) = with_two();
-    for version in 0..=OWN {
-        watched.wrote_resource(None, &credential("c", &version.to_string()));
-    }
-    assert!(!watched.is_own("0") && watched.is_own("1"));
-}
