@@ -84,7 +84,7 @@ fuzz: ## Fuzzes each reader for SECONDS (60); needs `rustup toolchain install ni
 	done
 
 .PHONY: model
-model: ## Searches ten times more of the protocol's histories than the tests do: some minutes on two cores
+model: ## Searches six times as many states of the protocol as the tests do: some minutes on two cores
 	cargo test --locked --package revoiceit-model -- --ignored at_night --skip long_histories --nocapture
 
 # Said before anything is built.
