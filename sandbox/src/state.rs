@@ -63,7 +63,13 @@ impl State {
         if !self.is_accepted(client, secret, switches.any_client) {
             return Done::without_tokens(Effect::Rejected);
         }
-        if switches.second_issue != SecondIssue::Independent {
+        if switches.second_issue == SecondIssue::SameRefresh
+            && let Some((place, token)) = self.last_live_of(client)
+        {
+            let done = self.hand_out(place, Effect::Issued, false, switches, now);
+            return Done { refresh: Some(token), ..done };
+        }
+        if matches!(switches.second_issue, SecondIssue::EndsRefresh | SecondIssue::EndsAll) {
             for place in 0..self.lines.len() {
                 if self.lines[place].client == client {
                     self.end_line(place, RefreshState::Dead, now);
@@ -139,6 +145,16 @@ impl State {
     }
 
     /// Adds an access token to a line, and a refresh token if it gets one.
+    /// The last of the client's lines that lives, and its refresh token.
+    fn last_live_of(&self, client: &str) -> Option<(usize, String)> {
+        let of_client = self.lines.iter().enumerate().rev().filter(|(_, line)| line.client == client);
+        let mut live = of_client.filter_map(|(place, line)| {
+            let token = line.refresh.iter().rev().find(|token| token.state == RefreshState::Live)?;
+            Some((place, token.token.clone()))
+        });
+        live.next()
+    }
+
     fn hand_out(&mut self, place: usize, effect: Effect, with_refresh: bool, switches: &Switches, now: UnixMillis) -> Done {
         let line = &mut self.lines[place];
         let access = tokens::access(switches, &line.client, now);

@@ -85,6 +85,8 @@ pub enum TokenForm {
 pub enum SecondIssue {
     /// They go on.
     Independent,
+    /// The last one goes on: its refresh token is given once more, with another access token.
+    SameRefresh,
     /// Their refresh tokens die.
     EndsRefresh,
     /// Their refresh tokens die, and their access tokens end at once.

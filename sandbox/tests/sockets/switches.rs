@@ -43,6 +43,17 @@ async fn a_second_issue_may_end_the_first_with_or_without_its_access_tokens() {
 }
 
 #[tokio::test]
+async fn a_second_issue_may_give_the_first_ones_refresh_token_again() {
+    let (sandbox, caller) = with(|switches| switches.second_issue = SecondIssue::SameRefresh).await;
+    let (first, second) = (caller.tokens().await, caller.tokens().await);
+    assert_eq!((first.refresh == second.refresh, first.access == second.access), (true, false));
+    assert_eq!((caller.check(&first.access).await, caller.check(&second.access).await), (200, 200));
+    read(caller.revoke(&second.refresh).await).await;
+    assert!(caller.tokens().await.refresh != first.refresh, "one that was revoked is not given again");
+    assert_eq!(sandbox.truth().lines.len(), 2);
+}
+
+#[tokio::test]
 async fn a_rejection_may_have_another_status_and_body() {
     for (body, content_type, expected) in [
         (RejectionBody::Json, Some("application/json"), r#"{"message":"Invalid input"}"#),
