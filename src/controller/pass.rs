@@ -78,6 +78,16 @@ pub(super) async fn pass<A: Auth>(
         }
         let act = match plan(&seen, now) {
             Plan::Rest(_) if is_guessed && seen.sighted == Sighted::Glance => Act::Look,
+            // No ledger takes it, and it could not be revoked. No record may tell of it either: the first refresh that rotates has no intent.
+            Plan::Rest(rest) if seen.hand.refresh_token().is_some() => {
+                if let Err(error) = Box::pin(finish(cx, &seen, rest)).await {
+                    tracing::warn!(error = %error.told(), "the status was not written while a token is in hand");
+                }
+                slot.parked(tokio::time::sleep(pause)).await;
+                pause = (pause * 2).min(HOLD_MAX);
+                seen = fold(seen, Came::Paused);
+                continue;
+            }
             Plan::Rest(rest) => match Box::pin(finish(cx, &seen, rest)).await? {
                 // The cache lags behind, for as long as its watch is broken: from another glance would come the same status, and conflict.
                 None if seen.sighted == Sighted::Glance => Act::Look,

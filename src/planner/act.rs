@@ -125,6 +125,11 @@ pub enum Change {
         /// Due at once.
         now: Timestamp,
     },
+    /// Revoiceit refuses to revoke this token, and there is no room for more like it: it may live on.
+    GiveUp {
+        /// Its revision.
+        revision: u64,
+    },
     /// A target is going to be written under this name.
     List(Name),
     /// The spec names another target now.
@@ -160,6 +165,8 @@ pub enum Came {
     Changed,
     /// The API server refuses this write.
     Denied(Refused, Denied),
+    /// A pause is over, which a pass makes that has nothing more to do and a token in hand. What was refused before may be taken now.
+    Paused,
     /// Revoiceit answered, or did not.
     Answered {
         /// The time before the request was sent.
@@ -264,6 +271,7 @@ impl Change {
             Self::Fold { .. } => "fold",
             Self::Shorten { .. } => "shorten",
             Self::Retire { .. } => "retire",
+            Self::GiveUp { .. } => "give up",
             Self::List(_) => "list",
             Self::Unlist { .. } => "unlist",
             Self::Forget(_) => "forget",

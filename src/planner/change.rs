@@ -68,6 +68,12 @@ impl Record {
                     self.retire_line(live, *now, worked_at);
                 }
             }
+            Change::GiveUp { revision } => {
+                for given_up in self.retiring.extract_if(.., |retiring| retiring.revision == *revision) {
+                    // Another may have taken its place, and nobody will ever say so.
+                    self.suspects.lost = self.suspects.lost.saturating_add(1 + u32::from(given_up.unanswered));
+                }
+            }
             Change::List(name) => self.list(name),
             Change::Unlist { name, at } => {
                 for target in self.targets.iter_mut().filter(|target| target.name == *name) {
@@ -137,7 +143,7 @@ impl Record {
                     self.suspects.disputed = self.suspects.disputed.saturating_add(1);
                 }
             }
-            Hand::NotEnded { token, tries, retry_after, .. } => {
+            Hand::NotEnded { token, tries, retry_after, refused, .. } => {
                 // Whatever that request did, the line is not to be delivered from again.
                 if let Some(live) = self.live.take_if(|live| live.refresh == *token) {
                     let worked_at = Some(live.sent_at);
@@ -145,7 +151,7 @@ impl Record {
                 }
                 let somebody_waits = !self.closed;
                 for retiring in self.retiring.iter_mut().filter(|retiring| retiring.refresh == *token) {
-                    retiring.tries = *tries;
+                    (retiring.tries, retiring.refused) = (*tries, *refused);
                     // What was tried once was wanted from then on: the pause grows from here.
                     retiring.due = retiring.due.min(now);
                     retiring.not_before = Some(schedule::revoke_again_at(policy, now, retiring.due, somebody_waits, *retry_after));
@@ -157,10 +163,13 @@ impl Record {
     /// The successor takes the place of the line in use, which is kept until nobody can be using its last access token.
     fn begin_line(&mut self, policy: &Policy, issued: &Issued, sent_at: Timestamp, source: &Digest, source_version: &Version) {
         let worked_at = self.live_worked_at();
-        if let Some(old) = self.live.take() {
+        // A Revoiceit that gives out the refresh token that it gave before has begun no other line, and this one must not be revoked.
+        self.retiring.retain(|retiring| retiring.refresh != issued.refresh);
+        if let Some(old) = self.live.take_if(|live| live.refresh != issued.refresh) {
             let due = old.expires_at;
             self.retire_line(old, due, worked_at);
         }
+        let unanswered = self.live.as_ref().is_some_and(Live::is_in_doubt);
         self.live = Some(Live {
             revision: self.take_revision(),
             refresh: issued.refresh.clone(),
@@ -170,7 +179,7 @@ impl Record {
             source: source.clone(),
             source_version: Some(source_version.clone()),
             rejected: false,
-            unanswered: false,
+            unanswered,
         });
     }
 
@@ -257,11 +266,14 @@ impl Record {
     fn retire_line(&mut self, line: Live, due: Timestamp, worked_at: Option<Timestamp>) {
         let unanswered = line.is_in_doubt();
         let Live { revision, refresh, .. } = line;
-        self.retiring.push(Retiring { revision, refresh, due, tries: 0, not_before: None, worked_at, unanswered });
+        self.retiring.push(Retiring { revision, refresh, due, tries: 0, not_before: None, worked_at, unanswered, refused: false });
     }
 
     fn retire(&mut self, revision: u64, refresh: RefreshToken, due: Timestamp, worked_at: Option<Timestamp>) {
-        self.retiring.push(Retiring { revision, refresh, due, tries: 0, not_before: None, worked_at, unanswered: false });
+        if self.holds(&refresh) {
+            return;
+        }
+        self.retiring.push(Retiring { revision, refresh, due, tries: 0, not_before: None, worked_at, unanswered: false, refused: false });
     }
 
     fn take_revision(&mut self) -> u64 {

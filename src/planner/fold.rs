@@ -10,7 +10,7 @@ use super::{
     wanted::rotation_request,
     words::Digest,
 };
-use crate::revoiceit::{RefreshToken, Revoked};
+use crate::revoiceit::{Failure, RefreshToken, Revoked};
 
 /// What is seen after an act. Pure.
 pub fn fold(seen: Observed, came: Came) -> Observed {
@@ -22,6 +22,11 @@ pub fn fold(seen: Observed, came: Came) -> Observed {
         Came::Told => seen.spent.told = true,
         Came::Changed => seen.sighted = Sighted::No,
         Came::Denied(what, denied) => seen.refused.extend([(what, denied)]),
+        Came::Paused => {
+            seen.sighted = Sighted::No;
+            seen.refused.clear();
+            (seen.spent.acts, seen.spent.hand_kept) = (0, false);
+        }
         Came::Answered { sent_at, answer } => take(&mut seen, sent_at, answer),
     }
     if seen.record().is_some_and(|record| seen.hand.is_settled_in(record, &seen.me)) {
@@ -82,7 +87,7 @@ fn take(seen: &mut Observed, sent_at: Timestamp, answer: Answer) {
         Answer::Revoke(Which::Revision(revision), Err(failure)) => {
             let Some(token) = token(seen, revision) else { return };
             let tries = tries(seen, revision).saturating_add(1);
-            seen.hand = Hand::NotEnded { token, tries, retry_after: retry_after(&failure), sent_at };
+            seen.hand = Hand::NotEnded { token, tries, retry_after: retry_after(&failure), refused: failure == Failure::Rejected, sent_at };
         }
         Answer::Revoke(Which::InHand, Ok(_)) => seen.hand = Hand::Nothing,
         Answer::Revoke(Which::InHand, Err(_)) => seen.spent.hand_kept = true,

@@ -64,6 +64,8 @@ pub enum Hand {
         tries: u32,
         /// What Revoiceit asks to wait.
         retry_after: Option<Duration>,
+        /// It was answered that the token will not be revoked.
+        refused: bool,
         /// The time before the request was sent.
         sent_at: Timestamp,
     },

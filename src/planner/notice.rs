@@ -101,8 +101,8 @@ fn suspected_lost_notice() -> Notice {
     Notice {
         is_warning: true,
         news: News::SuspectedLost,
-        note: "An answer of Revoiceit was lost: a refresh token may exist that nobody has and nobody can revoke. Pods are not affected. \
-               It ends with the client credentials: replace them on the Revoiceit platform if that matters."
+        note: "An answer of Revoiceit was lost, or it refused to revoke a token until there was no room for more like it: a refresh token may \
+               exist that nobody has and nobody can revoke. Pods are not affected. It ends with the client credentials: replace them on the Revoiceit platform if that matters."
             .to_owned(),
         about: About::Resource,
     }

@@ -48,8 +48,8 @@ fn save_what_is_in_hand(v: &View) -> Option<Plan> {
     if v.can_save() {
         return Some(Plan::save(Change::Fold { now: v.now, close: v.is_ending() }));
     }
-    // There is no ledger to save it in: revoked from hand, once. If that fails too, a ledger that takes the place of a lost one takes it, and
-    // otherwise the intent that stands tells of it. The steps that follow see to the ledger; with a token in hand there is no further call.
+    // There is no ledger to save it in: revoked from hand. If that fails too, a ledger that takes the place of a lost one takes it, and otherwise
+    // both are tried again after a pause. The steps that follow see to the ledger; with a token in hand there is no further call.
     let is_live = v.seen.hand.refresh_token().is_some() && !v.seen.spent.hand_kept;
     is_live.then_some(Plan::Act(Act::Revoke(Which::InHand)))
 }

@@ -39,6 +39,9 @@ pub struct Policy {
     /// Between two revocations of a token that nobody waits for, at most.
     #[serde(with = "millis")]
     pub revoke_retry_max: Duration,
+    /// A refresh token whose revocation is refused stays at least for so long after it was due. Then it makes room, where there is none left.
+    #[serde(with = "millis")]
+    pub refused_stay: Duration,
     /// The issue budget: one in this time, once the burst is used up.
     #[serde(with = "millis")]
     pub budget_interval: Duration,
@@ -73,6 +76,7 @@ impl Default for Policy {
             retry_max: 5 * MINUTE,
             rejected_retry: 15 * MINUTE,
             revoke_retry_max: 60 * MINUTE,
+            refused_stay: 60 * MINUTE,
             budget_interval: 15 * MINUTE,
             budget_burst: 5,
             absence: 5 * MINUTE,

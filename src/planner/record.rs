@@ -153,6 +153,9 @@ pub struct Retiring {
     /// [`Live::unanswered`], of a line that no refresh will tell of any more. If Revoiceit does not know `refresh`, another took its place.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unanswered: bool,
+    /// The answer to the last attempt was that it will not be revoked, in other words than those for a token that has ended.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub refused: bool,
 }
 
 /// Written before a call that may create a token, so that a crash cannot hide it.
@@ -188,7 +191,7 @@ pub enum IntentCall {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Suspects {
-    /// Answers that were lost.
+    /// Answers that were lost, and refresh tokens that Revoiceit refused to revoke for so long that they were given up.
     pub lost: u32,
     /// A whole ledger was lost, with a number of tokens that is not known. Counted once in `lost`.
     pub ledger_lost: bool,

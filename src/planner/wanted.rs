@@ -18,7 +18,7 @@ use super::{
 use crate::api::{Reason, RevoiceitCredential, names};
 
 /// In this order; the first that wants something has its way.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     leave_alone,
     count_lost_ledger,
     begin_anew_after_closing,
@@ -28,6 +28,7 @@ const STEPS: [Step; 14] = [
     leave_old_names,
     shorten,
     look_at_credentials,
+    make_room,
     issue,
     refresh,
     withdraw,
@@ -163,6 +164,21 @@ fn look_at_credentials(v: &View) -> Option<Plan> {
 /// A glance is enough to queue for a permit: the look that follows it reads the pair.
 fn issues_whatever_the_pair_is(v: &View) -> bool {
     v.seen.sighted == Sighted::Glance && issue_cause(v).is_some() && issue_obstacle(v).is_none()
+}
+
+/// What Revoiceit refuses to revoke may have ended long ago, and a resource does not go without a token for it. The one that was due first goes,
+/// and is counted: it may live on.
+fn make_room(v: &View) -> Option<Plan> {
+    let is_backlog = |obstacle: Option<Obstacle>| obstacle.is_some_and(|obstacle| obstacle.reason == Reason::RevocationBacklog);
+    let is_in_the_way =
+        (issue_cause(v).is_some() && is_backlog(issue_obstacle(v))) || (is_refresh_due(v) && is_backlog(refresh_obstacle(v)));
+    if !is_in_the_way {
+        return None;
+    }
+    let has_stayed = |due| schedule::after(due, v.seen.policy.refused_stay) <= v.now;
+    let refused = v.record?.retiring.iter().filter(|retiring| retiring.refused && has_stayed(retiring.due));
+    let oldest = refused.min_by_key(|retiring| retiring.due)?;
+    Some(Plan::save(Change::GiveUp { revision: oldest.revision }))
 }
 
 fn issue(v: &View) -> Option<Plan> {

@@ -86,8 +86,11 @@ pub(super) fn revoked(reply: Reply<'_>) -> Result<Revoked, Failure> {
     if is_invalid_input(reply) {
         return Ok(Revoked::Unknown);
     }
-    // The message is not looked at: its words are not part of the contract. That it is JSON tells it from a page that
-    // something in front of Revoiceit shows.
+    // It may be that the token has ended, or that something in front of Revoiceit shows a page of its own.
+    if let Reply::Answer { status: 400 | 401 | 404 | 410, .. } = reply {
+        return Err(Failure::Rejected);
+    }
+    // The message is not looked at: its words are not part of the contract. That it is JSON tells it from such a page.
     if wire::is_object(done(reply)?) { Ok(Revoked::Confirmed) } else { Err(Failure::Malformed { refresh: None }) }
 }
 

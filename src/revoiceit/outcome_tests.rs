@@ -33,6 +33,11 @@ fn all(what: &'static str, reply: Reply<'static>, failure: Failure) -> Row {
     Row { what, reply, issue: Err(failure.clone()), refresh: Err(failure.clone()), revoke: Err(failure) }
 }
 
+/// The row of an answer that says that nothing was done, and to a revocation, that nothing will be.
+fn refusal(what: &'static str, reply: Reply<'static>, failure: Failure) -> Row {
+    Row { what, reply, issue: Err(failure.clone()), refresh: Err(failure), revoke: Err(Failure::Rejected) }
+}
+
 /// The row of a 200 with a JSON object, which is always good enough for a revocation.
 fn object(what: &'static str, body: &'static str, issue: Result<Issued, Failure>, refresh: Result<Refreshed, Failure>) -> Row {
     Row { what, reply: answer(200, body), issue, refresh, revoke: Ok(Revoked::Confirmed) }
@@ -74,11 +79,11 @@ fn every_cell_of_the_table() {
             refresh: Err(Failure::Rejected),
             revoke: Ok(Revoked::Unknown),
         },
-        all("a 400 with a page is not of Revoiceit", answer(400, "<html>"), unavailable.clone()),
-        all("a 400 with a JSON string is not of Revoiceit", answer(400, r#""{}""#), unavailable.clone()),
-        all("a 400 with nothing is not of Revoiceit", answer(400, ""), unavailable.clone()),
-        all("a 400 that breaks off made no token", unread(400), unavailable_for.clone()),
-        all("a 400 that is too long is not of Revoiceit", too_long(400), unavailable_for.clone()),
+        refusal("a 400 with a page is not of Revoiceit", answer(400, "<html>"), unavailable.clone()),
+        refusal("a 400 with a JSON string is not of Revoiceit", answer(400, r#""{}""#), unavailable.clone()),
+        refusal("a 400 with nothing is not of Revoiceit", answer(400, ""), unavailable.clone()),
+        refusal("a 400 that breaks off made no token", unread(400), unavailable_for.clone()),
+        refusal("a 400 that is too long is not of Revoiceit", too_long(400), unavailable_for.clone()),
         all("a 401 rejects what was sent, also on a revocation", unread(401), Failure::Rejected),
         all("a 401 needs no JSON", answer(401, "<html>"), Failure::Rejected),
         Row {
@@ -104,7 +109,10 @@ fn every_cell_of_the_table() {
         object("the token that was sent is live and not to be revoked", r#"{"refreshToken":"r0"}"#, malformed(Some("r0")), malformed(None)),
         object("an object without tokens is of no use", r#"{"message":"ok"}"#, malformed(None), malformed(None)),
     ];
-    for status in [301, 302, 307, 403, 404, 405, 408, 413, 425, 429, 500, 501, 503, 505, 520, 599, 101, 304, 418, 999] {
+    for status in [404, 410] {
+        rows.push(refusal("what is not there is not revoked", unread(status), unavailable_for.clone()));
+    }
+    for status in [301, 302, 307, 403, 405, 408, 413, 425, 429, 500, 501, 503, 505, 520, 599, 101, 304, 418, 999] {
         rows.push(all("any other status says that it was not done", unread(status), unavailable_for.clone()));
         rows.push(all("its body does not matter", answer(status, r#"{"accessToken":"a","refreshToken":"r"}"#), unavailable.clone()));
     }

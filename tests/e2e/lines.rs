@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use revoiceit_harness::wait::{GENEROUS, eventually};
+use revoiceit_harness::{
+    proxy::{Fault as Between, Proxy},
+    wait::{GENEROUS, eventually},
+};
 use revoiceit_operator::api::names;
-use revoiceit_sandbox::{Call, Fault, Kind, Line, LineState, RefreshState, Rotation, TokenForm};
+use revoiceit_sandbox::{Call, Fault, Kind, Line, LineState, RefreshState, RejectionBody, Rotation, SecondIssue, TokenForm};
 use serde_json::json;
 
 use crate::{
@@ -246,6 +249,95 @@ async fn with_too_many_tokens_that_cannot_be_revoked_no_rotating_refresh_is_begu
     world.reason("speech", "TokenReady").await?;
     world.at_rest().await?;
     assert_eq!((world.calls().0, world.calls().1), (1, 2));
+    world.nothing_is_forgotten().await?;
+    world.no_secret_is_told(&[&operator]).await
+}
+
+/// Rotated out, a token has ended; where rejections are no JSON objects nobody can tell that from a proxy's page. The resource goes on.
+#[tokio::test]
+async fn a_revoiceit_that_refuses_to_revoke_what_has_ended_keeps_no_token_from_being_refreshed() -> Result<()> {
+    let world = World::with(|switches| {
+        short_lived(switches);
+        (switches.rotation, switches.rejection_body) = (Rotation::OldDies, RejectionBody::Text);
+    })
+    .await?;
+    let policy = world.policy(&json!({
+        "retiringCap": 1, "refusedStay": 500, "minLifetime": 1000, "minGrace": 100, "retryMin": 200, "retryMax": 500, "revokeRetryMax": 500,
+    }))?;
+    let operator = world.operator(&["--policy-for-tests", &policy]).await?;
+    world.credentials("client").await?;
+    world.speech(json!({ "revocation": { "grace": "0s" } })).await?;
+    let told = eventually("three tokens to be given up", GENEROUS, async || {
+        let suspected = world.suspected_lost("speech").await?;
+        ensure!(suspected >= 3, "{suspected}");
+        Ok::<_, anyhow::Error>(suspected)
+    })
+    .await?;
+    world.sandbox.switch(|switches| switches.lifetime = Duration::from_secs(3600))?;
+    eventually("a token that lives for an hour", GENEROUS, async || {
+        let (truth, token) = (world.sandbox.truth(), world.token("token").await?);
+        ensure!(
+            truth.lines[0].access.last().is_some_and(|last| last.token == token && last.expires_at > truth.at + Duration::from_secs(1800))
+        );
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    let live = world.sandbox.truth().lines.iter().flat_map(|line| &line.refresh).filter(|it| it.state == RefreshState::Live).count();
+    assert_eq!((world.calls().0, live), (1, 1), "one line, with one refresh token that lives; {told} were given up");
+    world.no_secret_is_told(&[&operator]).await
+}
+
+/// It has begun no other line, and to revoke the old one would end both.
+#[tokio::test]
+async fn a_revoiceit_that_gives_the_same_refresh_token_again_is_not_asked_to_revoke_it() -> Result<()> {
+    let world = World::with(|switches| switches.second_issue = SecondIssue::SameRefresh).await?;
+    let policy = world.policy(&json!({ "budgetInterval": 1, "minGrace": 100, "retryMin": 200, "retryMax": 500 }))?;
+    let operator = world.operator(&["--policy-for-tests", &policy]).await?;
+    world.credentials("client").await?;
+    world.speech(json!({ "revocation": { "grace": "0s" } })).await?;
+    for number in ["one", "two", "three"] {
+        world.ready("speech").await?;
+        request(&world, number).await?;
+        handled(&world, number).await?;
+    }
+    world.at_rest().await?;
+    assert_eq!(world.calls(), (4, 0, 0));
+    world.nothing_is_forgotten().await?;
+    world.kubectl(&["delete", "rvc", "speech"]).await?;
+    assert_eq!(world.calls(), (4, 0, 1));
+    world.nothing_is_forgotten().await?;
+    world.no_secret_is_told(&[&operator]).await
+}
+
+/// The first refresh that rotates has no intent: while no ledger takes what it brought, nothing but the pass knows of it.
+#[tokio::test]
+async fn what_a_first_rotation_brought_is_held_until_its_ledger_takes_it() -> Result<()> {
+    let world = World::with(|switches| {
+        short_lived(switches);
+        switches.rotation = Rotation::OldDies;
+    })
+    .await?;
+    let policy = world.policy(&json!({ "minLifetime": 1000, "minGrace": 100, "retryMin": 200, "retryMax": 500 }))?;
+    let proxy = Proxy::start(world.cluster).await?;
+    // The first of these saves is that of the first token.
+    let refused = proxy.inject(Between::status(403, "Forbidden").method("PUT").path("/secrets/rvc-").after(1));
+    world.sandbox.inject(Fault::status(503).on(Call::Revoke))?;
+    let operator = world.operator_through(&proxy.url(), &["--policy-for-tests", &policy]).await?;
+    world.credentials("client").await?;
+    world.speech(json!({})).await?;
+    eventually("two attempts to revoke it from hand", GENEROUS, async || {
+        ensure!(world.sandbox.count(Call::Revoke, 0) >= 2 && proxy.struck(refused) >= 2, "{} saves", proxy.struck(refused));
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    world.reason("speech", "LedgerDenied").await?;
+
+    world.sandbox.switch(|switches| switches.lifetime = Duration::from_secs(3600))?;
+    proxy.lift(refused);
+    world.sandbox.heal_all();
+    world.reason("speech", "TokenReady").await?;
+    world.at_rest().await?;
+    assert_eq!((world.calls().0, world.suspected_lost("speech").await?), (1, 0), "one line");
     world.nothing_is_forgotten().await?;
     world.no_secret_is_told(&[&operator]).await
 }

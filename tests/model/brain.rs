@@ -206,6 +206,7 @@ fn small_change(change: &real::Change) -> Change {
         real::Change::Fold { .. } => Change::Fold,
         real::Change::Shorten { .. } => Change::Shorten,
         real::Change::Retire { .. } => Change::Retire,
+        real::Change::GiveUp { .. } => unreachable!("no revocation is refused here"),
         real::Change::List(name) => Change::List(number(name)),
         real::Change::Unlist { name, .. } => Change::Unlist(number(name)),
         real::Change::Forget(name) => Change::Forget(number(name)),

@@ -230,8 +230,9 @@ pub(super) fn a_hand() -> BoxedStrategy<Hand> {
         2 => (called, a_failure(), a_time()).prop_map(|(call, failure, sent_at)| Hand::Failed { call, failure, sent_at }),
         1 => (0..12_u64, any::<[bool; 2]>())
             .prop_map(|(number, [unknown, disputed])| Hand::Ended { token: refresh(number), unknown, disputed: unknown && disputed }),
-        1 => (0..12_u64, 1..5_u32, a_time())
-            .prop_map(|(number, tries, sent_at)| Hand::NotEnded { token: refresh(number), tries, retry_after: None, sent_at }),
+        1 => (0..12_u64, 1..5_u32, any::<bool>(), a_time()).prop_map(|(number, tries, refused, sent_at)| {
+            Hand::NotEnded { token: refresh(number), tries, retry_after: None, refused, sent_at }
+        }),
     ]
     .boxed()
 }

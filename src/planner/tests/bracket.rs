@@ -193,14 +193,36 @@ fn an_answer_that_no_ledger_takes_is_revoked_from_hand() {
 }
 
 #[test]
-fn from_hand_a_revocation_is_tried_once() {
+fn what_no_ledger_takes_and_was_not_revoked_stays_in_hand_and_both_are_tried_again() {
     let mut story = Story::of(credential());
     story.before("Save Fold", |it| {
         it.deny(Refused::Ledger, Denied::Quota);
-        it.fails([crate::revoiceit::Failure::NotSent]);
+        it.fails([crate::revoiceit::Failure::NotSent, crate::revoiceit::Failure::Lost]);
     });
     let acts = story.pass();
     assert_eq!(acts[4..], ["Issue", "Save Fold", "Look", "Revoke from hand", "Rest Stalled: LedgerDenied until 10:02:00"]);
+    let acts = story.at("10:00:01").pass();
+    assert_eq!(acts, ["Look", "Save Fold", "Look", "Revoke from hand", "Rest Stalled: LedgerDenied until 10:02:00"]);
+    story.calm_down();
+    let acts = story.at("10:00:03").pass();
+    assert_eq!(acts[..3], ["Look", "Save Fold", "WriteTarget speech-token"]);
+    assert_eq!((story.record().suspects.lost, story.alive.len()), (0, 1));
+}
+
+/// The first refresh that rotates has no intent: nothing but the pass itself knows what it brought.
+#[test]
+fn what_a_first_rotation_brought_is_not_forgotten_while_its_ledger_is_refused() {
+    let mut story = Story::of(credential().claimed()).with(record().live(1, "10:00"));
+    story.rotates = true;
+    story.before("Save Fold", |it| {
+        it.deny(Refused::Ledger, Denied::Admission);
+        it.fails([crate::revoiceit::Failure::NotSent]);
+    });
+    let acts = story.at("10:46").pass();
+    assert_eq!(acts.last().map(String::as_str), Some("Rest Ready: LedgerDenied until 10:51:00"));
+    story.calm_down();
+    story.at("10:46:01").pass();
+    assert!(story.record().holds(&super::fixtures::refresh(11)) && story.record().suspects.lost == 0);
 }
 
 /// The ledger was deleted by hand during the call: it is created anew, and what is in hand goes where it will be revoked.

@@ -147,7 +147,16 @@ pub(super) fn live(revision: u64, sent_at: &str) -> Live {
 
 /// A refresh token on its way out, due at this time.
 pub(super) fn retiring(revision: u64, due: &str) -> Retiring {
-    Retiring { revision, refresh: refresh(revision), due: at(due), tries: 0, not_before: None, worked_at: None, unanswered: false }
+    Retiring {
+        revision,
+        refresh: refresh(revision),
+        due: at(due),
+        tries: 0,
+        not_before: None,
+        worked_at: None,
+        unanswered: false,
+        refused: false,
+    }
 }
 
 /// The first attempt since the last success, with the pair 1.

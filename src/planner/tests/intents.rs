@@ -142,6 +142,7 @@ fn an_answer_that_comes_after_its_intent_ran_out_is_saved_to_be_revoked() {
         not_before: None,
         worked_at: Some(at("10:00")),
         unanswered: false,
+        refused: false,
     };
     assert_eq!((story.record().live.clone(), story.record().retiring.clone()), (None, vec![came_late]));
 }
@@ -229,7 +230,8 @@ fn a_rotating_refresh_keeps_both_tokens_and_takes_the_old_one_out_after_the_grac
             tries: 0,
             not_before: None,
             worked_at: None,
-            unanswered: false
+            unanswered: false,
+            refused: false
         }]
     );
     assert_eq!(record.intent, None);

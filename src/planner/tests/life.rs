@@ -11,6 +11,24 @@ fn settled() -> Story {
     Story::of(credential().claimed()).with(record().live(1, "10:00"))
 }
 
+/// A Revoiceit that gives out the refresh token that it gave before: to revoke it would end the line that is in use.
+#[test]
+fn a_refresh_token_that_is_given_again_is_not_revoked() {
+    let known_as = |edit: fn(&mut Record)| record().live(1, "10:00").retiring(9, "10:15").edited(edit);
+    for known in
+        [known_as(|it| it.live.as_mut().expect("it has one").refresh = refresh(11)), known_as(|it| it.retiring[0].refresh = refresh(11))]
+    {
+        let mut story = Story::of(credential().claimed()).with(known);
+        story.source = source(2);
+        assert!(story.pass().contains(&"Issue".to_owned()));
+        for _ in 0..4 {
+            story.pass_on_or_now();
+        }
+        assert_eq!(story.alive, [refresh(11)], "what was given is not revoked");
+        assert!(story.record().live.as_ref().is_some_and(|live| live.refresh == refresh(11)));
+    }
+}
+
 #[test]
 fn a_new_resource_gets_its_token_in_five_writes() {
     let mut story = Story::of(credential());
@@ -113,6 +131,7 @@ fn changed_credentials_begin_a_line_and_the_old_one_is_revoked_after_the_grace()
         not_before: None,
         worked_at: Some(at("10:00")),
         unanswered: false,
+        refused: false,
     };
     assert_eq!(record.retiring, [old]);
     assert_eq!(story.at("10:15").pass(), ["Look", "Revoke 1", "Save Fold", "Rest Ready: TokenReady until 10:54:00"]);

@@ -78,7 +78,7 @@ fn a_budget_from_the_future_is_none() {
 }
 
 fn eight(record: Record) -> Record {
-    (11..19).fold(record, |record, revision| record.retiring(revision, "10:55"))
+    (21..29).fold(record, |record, revision| record.retiring(revision, "10:55"))
 }
 
 #[test]
@@ -100,6 +100,40 @@ fn with_seven_there_is_room_for_one() {
     story.source = source(2);
     story.pass();
     assert_eq!(story.record().retiring.len(), 8);
+}
+
+/// What Revoiceit refuses to revoke, in words that are not those for a token that has ended, would be in the way for ever.
+#[test]
+fn what_is_refused_makes_room_an_hour_after_it_was_due_and_is_counted() {
+    let tried = |it: &mut Record| it.retiring.iter_mut().for_each(|it| (it.tries, it.not_before) = (9, Some(at("11:58"))));
+    let refused = |it: &mut Record| it.retiring[3..5].iter_mut().for_each(|it| it.refused = true);
+    let backlog = eight(record().live(1, "11:30")).edited(|it| {
+        tried(it);
+        refused(it);
+    });
+    let mut story = Story::of(credential().claimed().grace("1h")).with(backlog);
+    story.source = source(2);
+    assert_eq!(story.at("11:54").pass(), ["Look", "Rest Ready: RevocationBacklog until 11:58:00"]);
+    let acts = story.at("11:55").pass();
+    assert_eq!(acts[..4], ["Look", "Save GiveUp 24", "Look", "TryTarget speech-token"]);
+    let record = story.record();
+    assert_eq!((record.suspects.lost, record.retiring.len()), (1, 8), "one has gone, and the line before has come");
+    assert!(!record.retiring.iter().any(|retiring| retiring.revision == 24));
+}
+
+/// As it would be with a Revoiceit that rotates and rejects without JSON: each refresh leaves a token that has ended and cannot be revoked.
+#[test]
+fn tokens_that_have_ended_and_cannot_be_revoked_keep_no_refresh_from_going_on() {
+    let mut story = Story::of(credential().claimed()).with(record().live(1, "10:00"));
+    (story.rotates, story.refuses_to_revoke) = (true, true);
+    let ends_at = story.now + minutes(60 * 24);
+    while story.now < ends_at {
+        let acts = story.pass_on_or_now();
+        assert!(acts.last().is_some_and(|rest| rest.starts_with("Rest Ready: ")), "{acts:?}");
+        let record = story.record();
+        assert!(record.retiring.len() <= 9 && record.live.as_ref().is_some_and(|live| live.expires_at > story.now));
+    }
+    assert!(story.record().suspects.lost > 10);
 }
 
 /// All of them have a time, so the backlog ends by itself whatever happened to their successors.

@@ -123,8 +123,16 @@ fn a_malformed_grant_with_a_readable_refresh_token_is_no_suspect_but_revoked() {
     let malformed = Failure::Malformed { refresh: Some(refresh(5)) };
     let (hand, record, _) = answered(issuing(), at("10:00"), Answer::Issue(Err(malformed.clone())));
     assert_eq!(hand, Hand::Failed { call: Called::Issue(digest(1)), failure: malformed, sent_at: at("10:00") });
-    let kept =
-        Retiring { revision: 1, refresh: refresh(5), due: at("10:00"), tries: 0, not_before: None, worked_at: None, unanswered: false };
+    let kept = Retiring {
+        revision: 1,
+        refresh: refresh(5),
+        due: at("10:00"),
+        tries: 0,
+        not_before: None,
+        worked_at: None,
+        unanswered: false,
+        refused: false,
+    };
     assert_eq!((record.retiring, record.suspects, record.intent, record.next_issue), (vec![kept], lost(0), None, at("10:15")));
 }
 
@@ -286,7 +294,16 @@ fn a_malformed_refresh_with_another_refresh_token_has_rotated() {
     let now = at("10:44:01");
     let malformed = Failure::Malformed { refresh: Some(refresh(5)) };
     let (_, record, _) = answered(refreshing(), now, Answer::Refresh(line_id(1), Err(malformed)));
-    let kept = Retiring { revision: 2, refresh: refresh(5), due: now, tries: 0, not_before: None, worked_at: None, unanswered: false };
+    let kept = Retiring {
+        revision: 2,
+        refresh: refresh(5),
+        due: now,
+        tries: 0,
+        not_before: None,
+        worked_at: None,
+        unanswered: false,
+        refused: false,
+    };
     assert_eq!((record.retiring, record.suspects, record.rotates), (vec![kept], lost(0), true));
     let echoed = Failure::Malformed { refresh: Some(refresh(1)) };
     let (_, record, _) = answered(refreshing(), now, Answer::Refresh(line_id(1), Err(echoed)));

@@ -78,6 +78,7 @@ proptest! {
             Came::Changed,
             Came::Tried(name("any")),
             Came::Told,
+            Came::Paused,
             Came::Denied(refused, Denied::Quota),
         ];
         for came in comes {

@@ -39,10 +39,11 @@ fn a_revocation_that_is_answered() {
 #[test]
 fn a_revocation_that_fails_is_tried_again() {
     for class in FAILURES {
+        let refused = class == FailureClass::Rejected;
         let (hand, record, seen) =
             answered(revoking(|it| it.tries = 2), at("10:00"), Answer::Revoke(Which::Revision(1), Err(failure(class))));
-        assert_eq!(hand, Hand::NotEnded { token: refresh(1), tries: 3, retry_after: None, sent_at: at("10:00") });
-        let again = Retiring { tries: 3, not_before: Some(at("10:02:30")), ..super::fixtures::retiring(1, "09:50") };
+        assert_eq!(hand, Hand::NotEnded { token: refresh(1), tries: 3, retry_after: None, refused, sent_at: at("10:00") });
+        let again = Retiring { refused, tries: 3, not_before: Some(at("10:02:30")), ..super::fixtures::retiring(1, "09:50") };
         assert_eq!(
             record,
             super::fixtures::record().live(2, "10:00").edited(|it| (it.retiring, it.next_revision) = (vec![again], 3)),

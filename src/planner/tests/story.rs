@@ -42,6 +42,8 @@ pub(super) struct Story {
     pub(super) failures: VecDeque<Failure>,
     /// Refreshes bring another refresh token.
     pub(super) rotates: bool,
+    /// Revocations are refused, as by a Revoiceit that rejects them without JSON.
+    pub(super) refuses_to_revoke: bool,
     pub(super) denied: Vec<(Refused, Denied)>,
     /// The next pass dies after so many acts.
     pub(super) dies_after: Option<usize>,
@@ -51,6 +53,8 @@ pub(super) struct Story {
     pub(super) last: Option<Observed>,
     /// When the last pass wants to be followed by another.
     pub(super) due: Option<Timestamp>,
+    /// The last pass has a token in hand that no record has, and goes on after a pause.
+    held: Option<Observed>,
     meanwhile: Vec<(&'static str, Edit)>,
     lost_replies: Vec<&'static str>,
     versions: u64,
@@ -73,12 +77,14 @@ impl Story {
             quarrel: None,
             failures: VecDeque::new(),
             rotates: false,
+            refuses_to_revoke: false,
             denied: Vec::new(),
             dies_after: None,
             alive: Vec::new(),
             told: Vec::new(),
             last: None,
             due: None,
+            held: None,
             meanwhile: Vec::new(),
             lost_replies: Vec::new(),
             versions: 100,
@@ -177,8 +183,11 @@ impl Story {
         self.tokens
     }
 
-    /// One pass: what it did, in words.
+    /// One pass, or what goes on of the last one: what it did, in words.
     pub(super) fn pass(&mut self) -> Vec<String> {
+        if let Some(held) = self.held.take() {
+            return self.go_on(fold(held, Came::Paused));
+        }
         self.passes += 1;
         let stamp = Stamp::new(format!("pass-{}", self.passes));
         let mut seen = Observed::begin(Arc::new(id()), stamp, Arc::new(self.policy.clone()), Arc::new(self.place.clone()));
@@ -218,6 +227,7 @@ impl Story {
             let act = match planned {
                 Plan::Rest(rest) => {
                     acts.push(self.rest(&rest));
+                    self.held = seen.hand.refresh_token().map(|_| seen.clone());
                     self.last = Some(seen);
                     return acts;
                 }

@@ -29,6 +29,7 @@ fn change_in_words(change: &Change) -> String {
             IntentCall::Refresh { revision } => format!("Intend Refresh {revision}"),
         },
         Change::Shorten { due } => format!("Shorten to {}", clock(*due)),
+        Change::GiveUp { revision } => format!("GiveUp {revision}"),
         Change::List(name) => format!("List {name}"),
         Change::Unlist { name, .. } => format!("Unlist {name}"),
         Change::Forget(name) => format!("Forget {name}"),

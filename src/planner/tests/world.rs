@@ -92,6 +92,7 @@ impl Story {
             }
             Act::Revoke(which) => {
                 let outcome = match failure {
+                    None if self.refuses_to_revoke => Err(Failure::Rejected),
                     Some(Failure::Rejected) => Ok(Revoked::Unknown),
                     Some(failure) => Err(failure),
                     None => Ok(Revoked::Confirmed),

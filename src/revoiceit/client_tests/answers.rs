@@ -100,7 +100,9 @@ async fn a_revocation_is_done_when_revoiceit_says_so() {
     for (answer, result) in [
         (http("200 OK", "", object), Ok(Revoked::Confirmed)),
         (http("400 Bad Request", "", object), Ok(Revoked::Unknown)),
-        (http("400 Bad Request", "", "no"), Err(Failure::Unavailable { retry_after: None })),
+        (http("400 Bad Request", "", "no"), Err(Failure::Rejected)),
+        (http("404 Not Found", "", object), Err(Failure::Rejected)),
+        (http("403 Forbidden", "", object), Err(Failure::Unavailable { retry_after: None })),
         (http("401 Unauthorized", "", object), Err(Failure::Rejected)),
         (http("200 OK", "", "done"), Err(Failure::Malformed { refresh: None })),
         (http("502 Bad Gateway", "", object), Err(Failure::Lost)),

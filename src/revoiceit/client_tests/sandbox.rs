@@ -108,6 +108,7 @@ fn rows() -> Vec<Row> {
     const FINE: [&str; 3] = ["granted", "granted", "revoked"];
     const LOST: [&str; 3] = ["lost"; 3];
     const UNAVAILABLE: [&str; 3] = ["unavailable"; 3];
+    const REFUSED: [&str; 3] = ["unavailable", "unavailable", "rejected"];
     let status = |code, body| Kind::Status { code, body, retry_after: Some("7".into()) };
     let text = |text: &str| Body::Custom { content_type: "application/json".into(), text: text.into() };
     vec![
@@ -117,12 +118,12 @@ fn rows() -> Vec<Row> {
         (status(200, text("{\"message\":")), ["malformed"; 3]),
         (status(204, Body::Empty), ["malformed"; 3]),
         (status(400, Body::Json), ["rejected", "rejected", "unknown"]),
-        (status(400, Body::Html), UNAVAILABLE),
-        (status(400, Body::Text), UNAVAILABLE),
-        (status(400, Body::Empty), UNAVAILABLE),
+        (status(400, Body::Html), REFUSED),
+        (status(400, Body::Text), REFUSED),
+        (status(400, Body::Empty), REFUSED),
         (status(401, Body::Html), ["rejected"; 3]),
         (status(403, Body::Json), UNAVAILABLE),
-        (status(404, Body::Html), UNAVAILABLE),
+        (status(404, Body::Html), REFUSED),
         (status(405, Body::Json), UNAVAILABLE),
         (status(408, Body::Empty), UNAVAILABLE),
         (status(425, Body::Empty), UNAVAILABLE),

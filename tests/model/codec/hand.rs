@@ -41,7 +41,7 @@ impl Codec {
             },
             Hand::Ended { token, unknown, disputed } => real::Hand::Ended { token: refresh_token(token), unknown, disputed },
             Hand::NotEnded { token, tries } => {
-                real::Hand::NotEnded { token: refresh_token(token), tries: tries.into(), retry_after: None, sent_at: now() }
+                real::Hand::NotEnded { token: refresh_token(token), tries: tries.into(), retry_after: None, refused: false, sent_at: now() }
             }
         }
     }

@@ -147,6 +147,8 @@ fn real_retiring(retiring: &Retiring) -> real::Retiring {
         not_before: retiring.not_before.map(at),
         worked_at: retiring.worked_at.map(at),
         unanswered: retiring.unanswered,
+        // No revocation is refused in the model: it works at the end, and until then it fails.
+        refused: false,
     }
 }
 
