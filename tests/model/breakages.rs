@@ -5,7 +5,7 @@
 //! | rule | broken as |
 //! |---|---|
 //! | 1 bracket | `claim_first`, `ledger_before_release`, `no_confirm` |
-//! | 2 write-ahead | `no_intent`, `no_wait_intent`, `changed_ends` |
+//! | 2 write-ahead | `no_intent`, `no_wait_intent`, `changed_ends`; of refreshes `no_refresh_intent`, `forgets_lost_refresh`, `forgets_refresh_intent`: in [`crate::refreshes`] |
 //! | 3 fold first | `write_before_save`, `revoke_hand` |
 //! | 4 conditional | `uncond_tgt`, `uncond_led`, `uncond_claim` |
 //! | 5 read back by content | `unknown_revokes`, `stamp_only` |
@@ -57,7 +57,7 @@ const CRASH: Adversity = Adversity { crash: true, ..Adversity::NONE };
 const LOST: Adversity = Adversity { lost: true, ..Adversity::NONE };
 
 /// The same, with another record in the ledger that is there.
-fn with_record(seen: &Observed, change: impl FnOnce(&mut Record)) -> Observed {
+pub(crate) fn with_record(seen: &Observed, change: impl FnOnce(&mut Record)) -> Observed {
     let mut seen = seen.clone();
     if let Ledger::Here { record, .. } = &mut seen.ledger {
         change(Arc::make_mut(record));

@@ -20,8 +20,8 @@
 //! * what must hold: [`check`] (the invariants), [`liveness`]
 //! * the planner: [`brain`] asks it, [`codec`] translates
 //! * the search: [`canon`] and [`walk`] (one form for states that are alike), [`search`], [`walks`] (random histories), [`story`]
-//! * what is searched: [`scenario`], [`scenarios`], [`woken`] (with [`wake`]); that it would be found: [`breakages`] and [`strangers`], with
-//!   their stories in [`golden`]; to look for oneself: [`explore`]
+//! * what is searched: [`scenario`], [`scenarios`], [`woken`] (with [`wake`]); that it would be found: [`breakages`],
+//!   [`refreshes`] and [`strangers`], with their stories in [`golden`]; to look for oneself: [`explore`]
 
 #![cfg(test)]
 
@@ -41,6 +41,7 @@ mod list;
 mod liveness;
 mod pass;
 mod perform;
+mod refreshes;
 mod restores;
 mod scenario;
 mod scenarios;

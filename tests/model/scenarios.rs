@@ -147,6 +147,13 @@ fn a_refresh_that_replaces_tokens_and_a_line_that_ends() {
 }
 
 #[test]
+fn a_refresh_that_is_known_to_rotate() {
+    let scenario = Scenario::new(Start::Rotating).time(1).faults(1, ANY);
+    scenario.rotating(Rotation::Adds).holds("rotating, adds", 18_000);
+    scenario.rotating(Rotation::Replaces).holds("rotating, replaces", 16_000);
+}
+
+#[test]
 fn a_404_that_is_none() {
     let bogus = Adversity { bogus: true, ..Adversity::NONE };
     Scenario::new(Start::Live).time(2).faults(1, bogus).spurious().holds("a 404", 1_000);
@@ -201,6 +208,18 @@ mod at_night {
     #[ignore = "minutes"]
     fn a_refresh_that_replaces_tokens_and_a_line_that_ends() {
         Scenario::new(Start::Due).time(2).faults(1, ANY).kills(1).rotating(Rotation::Replaces).holds("due, replaces, a kill", 1_150_000);
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn a_refresh_that_is_known_to_rotate() {
+        const EDITS: [Edit; 4] = [Edit::Credentials, Edit::Rotate, Edit::Suspend, Edit::Delete];
+        let scenario = Scenario { limit: 30_000_000, ..Scenario::new(Start::Rotating) };
+        let replaces = scenario.rotating(Rotation::Replaces);
+        replaces.time(1).edits(1, &ALL).faults(1, ANY).holds("rotating, replaces, any edit", 6_048_000);
+        replaces.time(2).faults(1, ANY).kills(1).holds("rotating, replaces, a kill", 576_000);
+        replaces.time(1).faults(2, ANY).holds("rotating, replaces, two faults", 113_000);
+        scenario.rotating(Rotation::Adds).time(1).edits(1, &EDITS).faults(1, ANY).holds("rotating, adds, an edit", 2_144_000);
     }
 
     #[test]
