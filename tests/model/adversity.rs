@@ -206,8 +206,8 @@ pub(crate) fn after(model: &mut Model, before: &State, step: Step) -> State {
         Step::Kill { token } => {
             state.budget.kills -= 1;
             state.world.refresh_tokens[usize::from(token)].is_alive = false;
-            let of = state.world.refresh_tokens[usize::from(token)].of;
-            state.world.allow_issues(of, 1);
+            let uid = state.world.refresh_tokens[usize::from(token)].uid;
+            state.world.allow_issues(uid, 1);
         }
         Step::Edit(what) => {
             state.budget.edits -= 1;
@@ -222,6 +222,9 @@ pub(crate) fn after(model: &mut Model, before: &State, step: Step) -> State {
     }
     state.hear(before, step, &model.laws.switches);
     model.check(&state);
+    if !matches!(step, Step::Crash { .. } | Step::EndDrain | Step::Edit(_)) {
+        model.check_hands(before, &state);
+    }
     state
 }
 

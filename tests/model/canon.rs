@@ -11,7 +11,7 @@ use crate::{
     state::{REPLICAS, State},
     wake::NEVER,
     walk::{self, Visitor},
-    world::{AccessToken, NAMES, RefreshToken, Stamp, Target, Time, UIDS, Write},
+    world::{AccessToken, Cover, NAMES, RefreshToken, Stamp, Target, Time, UIDS, Write},
 };
 
 /// Brings a state into its form, and says whether the replicas changed places.
@@ -42,9 +42,6 @@ pub(crate) fn renumber(state: &mut State) {
     for name in 0..NAMES {
         state.world.tally.is_stray[name] &= matches!(state.world.targets[name], Target::Ours { .. });
     }
-    let tally = &mut state.world.tally;
-    let balanced = tally.uncovered.min(tally.told);
-    (tally.uncovered, tally.told) = (tally.uncovered - balanced, tally.told - balanced);
 }
 
 /// The times of a step are cut off as those that passed are.
@@ -156,9 +153,14 @@ fn number_tokens(state: &mut State) {
     state.world.access_tokens = access.0.reorder::<AccessToken>(&state.world.access_tokens);
     let mut refresh = RefreshTokens(Numbers::new());
     walk::state(state, &mut refresh);
-    let gone = state.world.refresh_tokens.iter().zip(refresh.0.new).filter(|(_, new)| new.is_none());
-    let uncovered = gone.filter(|(token, _)| token.is_alive && !token.is_excused).count();
-    state.world.tally.uncovered += uncovered as u8;
+    for (token, new) in state.world.refresh_tokens.iter_mut().zip(refresh.0.new) {
+        if !token.is_alive || token.is_excused {
+            token.cover = Cover::Nothing;
+        }
+        if new.is_none() && token.cover == Cover::Intent {
+            state.world.tally.intended[usize::from(token.uid)] += 1;
+        }
+    }
     state.world.refresh_tokens = refresh.0.reorder::<RefreshToken>(&state.world.refresh_tokens);
 }
 

@@ -1,6 +1,7 @@
 //! The invariants. Each is held against every state, or against the step that may break it:
 //!
-//! * I1: each refresh token that lives is in a record, in the hand of a running pass, or covered by a suspect or an intent
+//! * I1: each refresh token that lives is in a record, or in the hand of a running pass; or its answer was lost or its pass died, and the intent
+//!   that was written for it stands, or a suspect was counted when that went
 //! * I2: one cause has one issue, unless something was lost in between
 //! * I3: a target never gets a token older than one that it had, nor one whose line we have revoked, and no line is revoked that pods read
 //! * I4: what is somebody else's is not touched, and what is another resource's is not delivered
@@ -18,10 +19,12 @@
 use revoiceit_operator::planner::Consent;
 
 use crate::{
-    sight::{ResourceSight, Seen, is_token},
+    sight::{Act, ResourceSight, Seen, Which, is_token},
     state::{Model, State, is_listed},
-    world::{Held, Listed, NAMES, Record, Target},
+    world::{Cover, Held, Listed, NAMES, Record, RefreshToken, Target},
 };
+
+pub(crate) const FORGOTTEN: &str = "a refresh token is alive, and nobody has it or counts it";
 
 impl Model {
     /// I3, I4 and I9, when a target is written.
@@ -45,7 +48,7 @@ impl Model {
             self.violated("I3", format!("target-{name} had a newer token before"));
         }
         let line = state.world.refresh_tokens[usize::from(token.of)];
-        if usize::from(line.of) != writer {
+        if state.world.place_of(line.uid) != writer {
             self.violated("I4", format!("target-{name} gets a token of the other resource"));
         }
         let is_read = reads(state, name, writer as u8) && state.world.resource(owner).is_some();
@@ -127,6 +130,24 @@ impl Model {
         }
     }
 
+    /// I1: a pass that runs on, or ends by itself, has the token in its hand until a record has it. Only one that may not be saved and could not be
+    /// revoked either is left to its intent.
+    pub(crate) fn check_hands(&mut self, before: &State, state: &State) {
+        let saved = bits(state.world.ledgers.iter().flatten().flat_map(Record::tokens));
+        for (before, pass) in before.passes.iter().zip(&state.passes) {
+            let Some(before) = before else { continue };
+            let Some(token) = before.seen.hand.refresh_token() else { continue };
+            let RefreshToken { is_alive, is_excused, .. } = state.world.refresh_tokens[usize::from(token)];
+            let is_kept = pass.is_some_and(|pass| pass.seen.hand.refresh_token() == Some(token)) || saved & 1 << token != 0;
+            if !is_alive || is_excused || is_kept || before.seen.spent.hand_kept {
+                continue;
+            }
+            if !matches!(self.act(before), Some(Act::Revoke { which: Which::InHand, .. })) {
+                self.violated("I1", "a pass lets go of a refresh token that no record has");
+            }
+        }
+    }
+
     /// I1, I5 and I8: of every state.
     pub(crate) fn check(&mut self, state: &State) {
         let world = &state.world;
@@ -136,10 +157,12 @@ impl Model {
                 self.violated("I5", "a finalizer, and no ledger");
             }
         }
-        let covered =
-            world.ledgers.iter().flatten().map(|record| record.lost + u8::from(record.intent.is_some())).sum::<u8>() + world.tally.told;
-        if uncovered(state) > covered {
-            self.violated("I1", "a refresh token is alive, and nobody has it or counts it");
+        let hands = state.passes.iter().flatten().filter_map(|pass| pass.seen.hand.refresh_token());
+        let named = bits(world.ledgers.iter().flatten().flat_map(Record::tokens).chain(hands));
+        for (number, token) in world.refresh_tokens.iter().enumerate() {
+            if named & 1 << number == 0 && token.is_alive && !token.is_excused && token.cover == Cover::Nothing {
+                self.violated("I1", FORGOTTEN);
+            }
         }
         for name in 0..NAMES {
             if let Target::Ours { owner, .. } = world.targets[name]
@@ -161,15 +184,9 @@ fn reads(state: &State, name: u8, of: u8) -> bool {
         && state.world.resources[usize::from(of)].is_some_and(|resource| resource.deleted_at.is_none() && resource.target == name)
 }
 
-/// Tokens that live and that neither a ledger nor the hand of a pass has.
-pub(crate) fn uncovered(state: &State) -> u8 {
-    let mut named = [false; 8];
-    let hands = state.passes.iter().flatten().filter_map(|pass| pass.seen.hand.refresh_token());
-    for token in state.world.ledgers.iter().flatten().flat_map(Record::tokens).chain(hands) {
-        named[usize::from(token)] = true;
-    }
-    let forgotten = state.world.refresh_tokens.iter().zip(named).filter(|(token, named)| token.is_alive && !token.is_excused && !named);
-    state.world.tally.uncovered + forgotten.count() as u8
+/// These numbers, as bits.
+fn bits(numbers: impl Iterator<Item = u8>) -> u8 {
+    numbers.fold(0, |bits, number| bits | 1 << number)
 }
 
 /// The garbage collector deletes the target, now or when its owner is gone.

@@ -3,8 +3,9 @@
 use revoiceit_operator::planner::Consent;
 
 use crate::{
+    check::FORGOTTEN,
     state::{Model, State},
-    world::{Held, NAMES, Record, Target, Write},
+    world::{Cover, Held, NAMES, Record, Target, Write},
 };
 
 /// What became of a write.
@@ -68,7 +69,10 @@ impl Model {
             Write::DeleteLedger { uid, issuer, told } => {
                 let Some(record) = state.world.ledgers[usize::from(uid)].filter(|_| is_current) else { return Committed::No };
                 self.check_belonging(state, uid, issuer);
-                state.world.tally.told += if told { record.lost } else { 0 };
+                if record.lost > 0 && !told {
+                    self.violated("I1", "suspects go with their ledger, and nobody was told");
+                }
+                self.settle(state, uid, Record::default());
                 state.world.ledgers[usize::from(uid)] = None;
                 state.touch_ledger(uid);
                 Committed::Yes
@@ -103,8 +107,12 @@ impl Model {
     }
 
     fn save(&mut self, state: &mut State, uid: u8, record: Record, counts_loss: bool) {
+        self.settle(state, uid, record);
         let world = &mut state.world;
         let there = world.ledgers[usize::from(uid)];
+        if record.lost < there.map_or(0, |there| there.lost) {
+            self.violated("I1", "suspects are forgotten");
+        }
         // Each suspect may be the token that a cause was to have.
         world.allow_issues(uid, record.lost.saturating_sub(there.map_or(0, |there| there.lost)));
         let tally = &mut world.tally;
@@ -127,6 +135,25 @@ impl Model {
         state.touch_ledger(uid);
         if counts_loss && !was_missed && !state.world.tally.was_drained {
             self.violated("I7", "a ledger is counted as lost that nobody deleted");
+        }
+    }
+
+    /// I1: what is in the record is spoken for by it alone. What the intent spoke for that goes is spoken for by a suspect that comes, one by one.
+    fn settle(&mut self, state: &mut State, uid: u8, record: Record) {
+        let world = &mut state.world;
+        for token in record.tokens() {
+            world.refresh_tokens[usize::from(token)].cover = Cover::Nothing;
+        }
+        let Some(there) = world.ledgers[usize::from(uid)].filter(|there| there.intent.is_some() && there.intent != record.intent) else {
+            return;
+        };
+        let mut counted = record.lost.saturating_sub(there.lost);
+        for token in world.refresh_tokens.iter_mut().filter(|token| token.uid == uid && token.cover == Cover::Intent) {
+            token.cover = if counted > 0 { Cover::Suspect } else { Cover::Nothing };
+            counted = counted.saturating_sub(1);
+        }
+        if std::mem::take(&mut world.tally.intended[usize::from(uid)]) > counted {
+            self.violated("I1", FORGOTTEN);
         }
     }
 }

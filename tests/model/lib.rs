@@ -21,7 +21,7 @@
 //! * the planner: [`brain`] asks it, [`codec`] translates
 //! * the search: [`canon`] and [`walk`] (one form for states that are alike), [`search`], [`walks`] (random histories), [`story`]
 //! * what is searched: [`scenario`], [`scenarios`], [`woken`] (with [`wake`]); that it would be found: [`breakages`],
-//!   [`refreshes`] and [`strangers`], with their stories in [`golden`]; to look for oneself: [`explore`]
+//!   [`refreshes`], [`suspects`] and [`strangers`], with their stories in [`golden`]; to look for oneself: [`explore`]
 
 #![cfg(test)]
 
@@ -50,6 +50,7 @@ mod sight;
 mod state;
 mod story;
 mod strangers;
+mod suspects;
 mod wake;
 mod walk;
 mod walks;

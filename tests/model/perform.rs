@@ -7,7 +7,7 @@ use crate::{
     pass::refusable,
     sight::{Act, Came, Change, Failure, Hand, Line, Pass, Phase, Plan, ResourceSight, TargetSight},
     state::{Model, Rotation, State, as_kept, as_seen_by},
-    world::{AccessToken, BAD_PAIR, Credentials, Late, RefreshToken, Stamp, Target, Write},
+    world::{AccessToken, BAD_PAIR, Cover, Credentials, Late, Record, RefreshToken, Stamp, Target, Write},
 };
 
 /// How long the API server may take over a request whose sender has given up.
@@ -198,14 +198,14 @@ impl Model {
         if outcome == Outcome::Fails(Fault::Malformed) {
             state.world.allow_issues(pass.uid, 1);
         }
-        let intent = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
-        let is_covered = intent.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8));
-        let is_excused = !is_covered && state.world.tally.was_missed[usize::from(pass.uid)];
+        let cover = cover(state, replica, pass);
+        let is_excused = cover != Cover::Intent && state.world.tally.was_missed[usize::from(pass.uid)];
         let refresh = state.world.refresh_tokens.place(RefreshToken {
             is_alive: true,
-            of: state.world.place_of(pass.uid) as u8,
+            uid: pass.uid,
             issuer: state.issuers[replica],
             is_excused,
+            cover,
             ..RefreshToken::default()
         });
         let access = self.access_token(state, refresh);
@@ -236,18 +236,20 @@ impl Model {
             old.is_alive = false;
         }
         let rotated = (self.laws.rotation != Rotation::Never).then(|| {
-            let intent = state.world.ledgers[usize::from(pass.uid)].and_then(|record| record.intent);
             // The first rotation ever has no intent. So has one whose ledger was deleted by hand.
-            let is_covered = intent.is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8));
+            let cover = cover(state, replica, pass);
+            let is_covered = cover == Cover::Intent;
             // Without one nothing keeps another from trying the old token, and then its line seems to be dead.
             state.world.allow_issues(pass.uid, u8::from(!is_covered && self.laws.rotation == Rotation::Replaces));
             let is_known = pass.seen.record().is_some_and(|record| record.rotates);
-            let is_excused = !is_covered && (!is_known || state.world.tally.was_missed[usize::from(pass.uid)]);
+            let is_excused = !is_covered && state.world.tally.was_missed[usize::from(pass.uid)];
+            let cover = if is_known { cover } else { Cover::Suspect };
             state.world.refresh_tokens.place(RefreshToken {
                 is_alive: true,
-                of: state.world.place_of(pass.uid) as u8,
+                uid: pass.uid,
                 issuer: state.issuers[replica],
                 is_excused,
+                cover,
                 ..RefreshToken::default()
             })
         });
@@ -287,6 +289,18 @@ fn sent_pair(pass: &Pass) -> Option<Credentials> {
         crate::sight::SourceSight::Found(credentials) => Some(credentials),
         _ => None,
     }
+}
+
+/// What speaks for the token that a call of this pass brings.
+fn cover(state: &State, replica: usize, pass: &Pass) -> Cover {
+    let there = state.world.ledgers[usize::from(pass.uid)];
+    if there.and_then(|there| there.intent).is_some_and(|intent| intent.stamp == Stamp::Of(replica as u8)) {
+        return Cover::Intent;
+    }
+    // The call may leave just when another takes its intent for lost, and the ledger may go then.
+    let is_counted = |record: &&Record| there.is_none_or(|there| there.lost > record.lost);
+    let had_intent = |record: &Record| record.intent.is_some_and(|intent| intent.stamp == Stamp::Mine);
+    if pass.seen.record().filter(is_counted).is_some_and(had_intent) { Cover::Suspect } else { Cover::Nothing }
 }
 
 /// Revoiceit has not processed it.

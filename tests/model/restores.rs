@@ -2,22 +2,24 @@
 
 use crate::{
     state::{REPLICAS, State},
-    world::{Belongs, NAMES, Record, UIDS},
+    world::{Belongs, NAMES, Record, UIDS, World},
 };
 
 /// What was in it is lost with it, and not counted one by one.
 pub(crate) fn delete_ledger(state: &mut State) {
     let Some(uid) = (0..UIDS).find(|uid| state.world.ledgers[*uid].is_some()) else { return };
-    let Some(record) = state.world.ledgers[uid].take() else { return };
-    let kept: Vec<u8> = state.world.ledgers.iter().flatten().flat_map(Record::tokens).collect();
-    for (number, token) in (0_u8..).zip(state.world.refresh_tokens.iter_mut()) {
-        token.is_excused |= !kept.contains(&number);
-    }
+    state.world.ledgers[uid] = None;
+    excuse(&mut state.world, uid);
     let tally = &mut state.world.tally;
-    tally.told += record.lost + u8::from(record.intent.is_some());
     (tally.is_missed[uid], tally.was_missed[uid]) = (true, true);
     state.world.allow_issues(uid as u8, 1);
     state.touch_ledger(uid as u8);
+}
+
+/// Nobody can know what came of this ledger's tokens and intents.
+fn excuse(world: &mut World, uid: usize) {
+    world.refresh_tokens.iter_mut().filter(|token| usize::from(token.uid) == uid).for_each(|token| token.is_excused = true);
+    world.tally.intended[uid] = 0;
 }
 
 /// Whoever ran was stopped by it.
@@ -44,13 +46,9 @@ pub(crate) fn spoil_ledger(state: &mut State) {
 pub(crate) fn restore_ledger(state: &mut State) {
     let Some(backup) = state.world.backup else { return };
     let replaced = state.world.ledgers[0].replace(backup.record);
-    let kept: Vec<u8> = state.world.ledgers[1..].iter().flatten().flat_map(Record::tokens).collect();
-    for (number, token) in (0_u8..).zip(state.world.refresh_tokens.iter_mut()) {
-        token.is_excused |= !kept.contains(&number);
-    }
+    excuse(&mut state.world, 0);
     let tally = &mut state.world.tally;
     let had_intent = replaced.is_some_and(|record| record.intent.is_some());
-    tally.told += replaced.map_or(0, |record| record.lost) + u8::from(had_intent);
     tally.was_restored = true;
     // It may lack the names that were written since.
     tally.is_stray = [true; NAMES];

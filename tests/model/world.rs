@@ -116,12 +116,24 @@ pub(crate) enum Target {
 pub(crate) struct RefreshToken {
     pub(crate) is_alive: bool,
     pub(crate) revoked_by_us: bool,
-    /// The place of the resource that it was issued for.
-    pub(crate) of: u8,
+    /// The UID of the resource that it was issued for.
+    pub(crate) uid: u8,
     /// Number of the API that it is from.
     pub(crate) issuer: u8,
-    /// Lost in a way that is accepted: with a ledger that somebody deleted, or in the first rotation ever.
+    /// Lost in a way that is accepted: with a ledger that somebody deleted.
     pub(crate) is_excused: bool,
+    pub(crate) cover: Cover,
+}
+
+/// What speaks for a refresh token that is in no record and in no hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Cover {
+    #[default]
+    Nothing,
+    /// The intent that stands in the ledger: it is going to be a suspect.
+    Intent,
+    /// A suspect that was counted when its intent went. Or it came of the first rotation ever, which is accepted.
+    Suspect,
 }
 
 /// What there is to know of an access token.
@@ -285,10 +297,8 @@ pub(crate) enum Write {
 /// What the invariants are counted with. Balances only, so that histories with the same balance are the same state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Tally {
-    /// Live refresh tokens that nobody can name any more.
-    pub(crate) uncovered: u8,
-    /// Suspects whose ledger is gone: told to a person, or gone with a ledger that somebody deleted.
-    pub(crate) told: u8,
+    /// By UID, live refresh tokens that nobody can name any more, and that only the intent in the ledger speaks for.
+    pub(crate) intended: [u8; UIDS],
     /// Of each resource, issues that may still be processed before one cause has had two.
     pub(crate) issues_left: [i8; 2],
     /// Under each name and of each resource, the rank of the newest access token that was delivered.
