@@ -16,7 +16,7 @@ use crate::revoiceit::{Failure, Issued, RefreshToken, Refreshed};
 /// The record after this change, from what the pass has seen. Pure: planned, written and read back, it is the same.
 pub fn revised(seen: &Observed, change: &Change) -> Record {
     let mut record = seen.record().cloned().unwrap_or_else(|| Record::new(&seen.place, (*seen.id).clone(), std::time::Duration::ZERO));
-    record.apply(change, &seen.hand, &seen.me, &seen.policy);
+    record.apply(change, seen);
     record.claimed |= seen.claim() == Claim::Ours;
     let deadline = match &seen.resource {
         Resource::Wanted(resource) => Some(resource.spec.revocation.deadline()),
@@ -35,7 +35,8 @@ pub fn revised(seen: &Observed, change: &Change) -> Record {
 }
 
 impl Record {
-    fn apply(&mut self, change: &Change, hand: &Hand, me: &Stamp, policy: &Policy) {
+    fn apply(&mut self, change: &Change, seen: &Observed) {
+        let (me, policy) = (&seen.me, &seen.policy);
         match change {
             Change::Intend { intent, target, next_issue } => {
                 self.list(target);
@@ -54,7 +55,7 @@ impl Record {
                 }
             }
             Change::Fold { now, close } => {
-                self.fold(hand, me, policy, *now);
+                self.fold(seen, *now);
                 self.closed |= *close && self.is_empty();
             }
             Change::Shorten { due } => {
@@ -110,25 +111,26 @@ impl Record {
         true
     }
 
-    fn fold(&mut self, hand: &Hand, me: &Stamp, policy: &Policy, now: Timestamp) {
-        match hand {
+    fn fold(&mut self, seen: &Observed, now: Timestamp) {
+        let (me, policy) = (&seen.me, &seen.policy);
+        match &seen.hand {
             Hand::Nothing => {}
             Hand::Granted { issued, sent_at, source, source_version, request } => {
-                let may_be_live = self.drop_intent(me, policy, false) && !self.closed;
+                let may_be_live = self.drop_intent(me, policy, false) && !self.closed && !seen.spent.hand_doomed;
                 if may_be_live {
                     self.begin_line(policy, issued, *sent_at, source, source_version);
                     self.handled_request.clone_from(request);
                     self.failed_issue = None;
                     self.failed_refresh = None;
                 } else {
-                    // Another has taken the intent for lost, or the resource goes: nobody waits for this token.
+                    // Another has taken the intent for lost, or the resource goes, or it may be revoked already: nobody waits for this token.
                     let revision = self.take_revision();
                     self.retire(revision, issued.refresh.clone(), now, Some(*sent_at));
                 }
             }
             Hand::Refreshed { of, refreshed, sent_at } => {
                 self.drop_intent(me, policy, false);
-                self.fold_refreshed(of, refreshed, *sent_at, policy, now);
+                self.fold_refreshed(of, refreshed, *sent_at, seen, now);
             }
             Hand::Failed { call, failure, sent_at } => self.fold_failed(call, failure, *sent_at, me, policy, now),
             Hand::Ended { token, unknown, disputed } => {
@@ -183,11 +185,11 @@ impl Record {
         });
     }
 
-    fn fold_refreshed(&mut self, of: &LineId, refreshed: &Refreshed, sent_at: Timestamp, policy: &Policy, now: Timestamp) {
+    fn fold_refreshed(&mut self, of: &LineId, refreshed: &Refreshed, sent_at: Timestamp, seen: &Observed, now: Timestamp) {
         self.rotates |= refreshed.rotated.is_some();
         // An access token of any other revision was saved after the one that was refreshed, so it is the newer one. One of another line with
         // this revision came back with a backup, and has a refresh of its own.
-        let Some(mut live) = self.live.take_if(|live| live.is(of)) else {
+        let Some(mut live) = self.live.take_if(|live| live.is(of) && !seen.spent.hand_doomed) else {
             if let Some(token) = &refreshed.rotated {
                 let revision = self.take_revision();
                 self.retire(revision, token.clone(), now, Some(sent_at));
@@ -205,7 +207,7 @@ impl Record {
         live.revision = self.take_revision();
         live.access = refreshed.access.clone();
         live.sent_at = sent_at;
-        live.expires_at = schedule::after(sent_at, schedule::lifetime(policy, refreshed.lifetime));
+        live.expires_at = schedule::after(sent_at, schedule::lifetime(&seen.policy, refreshed.lifetime));
         // A pair that failed to begin another line fails it still; a line that was to be replaced because it failed need not be any more.
         self.failed_issue.take_if(|failed| failed.source == live.source);
         self.failed_refresh = None;

@@ -89,8 +89,11 @@ fn take(seen: &mut Observed, sent_at: Timestamp, answer: Answer) {
             let tries = tries(seen, revision).saturating_add(1);
             seen.hand = Hand::NotEnded { token, tries, retry_after: retry_after(&failure), refused: failure == Failure::Rejected, sent_at };
         }
-        Answer::Revoke(Which::InHand, Ok(_)) => seen.hand = Hand::Nothing,
-        Answer::Revoke(Which::InHand, Err(_)) => seen.spent.hand_kept = true,
+        Answer::Revoke(Which::InHand, Ok(_)) => {
+            seen.hand = Hand::Nothing;
+            (seen.spent.hand_kept, seen.spent.hand_doomed) = (false, false);
+        }
+        Answer::Revoke(Which::InHand, Err(_)) => (seen.spent.hand_kept, seen.spent.hand_doomed) = (true, true),
     }
 }
 

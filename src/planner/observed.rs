@@ -266,6 +266,8 @@ pub struct Spent {
     pub tried: Option<Name>,
     /// What is in hand was to be revoked and was not.
     pub hand_kept: bool,
+    /// The same, also before a pause: the answer may be what was lost, so that it is in use no more.
+    pub hand_doomed: bool,
     /// The loss was told before the ledger goes.
     pub told: bool,
 }

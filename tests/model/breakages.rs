@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 1 bracket | `claim_first`, `ledger_before_release`, `no_confirm` |
 //! | 2 write-ahead | `no_intent`, `no_wait_intent`, `changed_ends`; of refreshes `no_refresh_intent`, `forgets_lost_refresh`, `forgets_refresh_intent`: in [`crate::refreshes`] |
-//! | 3 fold first | `write_before_save`, `revoke_hand` |
+//! | 3 fold first | `write_before_save`, `revoke_hand`, `hopes_in_hand`, `rests_with_hand` |
 //! | 4 conditional | `uncond_tgt`, `uncond_led`, `uncond_claim` |
 //! | 5 read back by content | `unknown_revokes`, `stamp_only` |
 //! | 6 absence | `one_404`, `no_gone_check` |
@@ -287,9 +287,35 @@ fn a_token_is_folded_after_it_was_revoked_from_hand() {
             plan => plan,
         }
     }
-    let broken = Planner { plan, ..PRODUCTION };
+    let broken = Planner { plan, fold: fold_and_hope, ..PRODUCTION };
     let call = Adversity { call: true, ..Adversity::NONE };
     Scenario::new(Start::Rotating).time(2).faults(1, call).rotating(Rotation::Adds).planner(broken).breaks("revoke_hand", "I3");
+}
+
+/// The revocation whose answer was lost is taken for one that was not carried out.
+fn fold_and_hope(seen: Observed, came: Came) -> Observed {
+    let mut seen = planner::fold(seen, came);
+    seen.spent.hand_doomed = false;
+    seen
+}
+
+#[test]
+fn a_pause_makes_a_pass_forget_that_it_revoked_what_it_has_in_hand() {
+    let broken = Planner { fold: fold_and_hope, ..PRODUCTION };
+    let faults = Adversity { deny: true, call: true, ..Adversity::NONE };
+    Scenario::new(Start::Fresh).faults(2, faults).planner(broken).breaks("hopes_in_hand", "I6");
+}
+
+#[test]
+fn a_pass_that_can_neither_save_nor_revoke_ends() {
+    fn fold(seen: Observed, came: Came) -> Observed {
+        let is_paused = matches!(came, Came::Paused);
+        let after = planner::fold(seen, came);
+        if is_paused { Observed { hand: Hand::Nothing, ..after } } else { after }
+    }
+    let broken = Planner { fold, ..PRODUCTION };
+    let faults = Adversity { deny: true, call: true, ..Adversity::NONE };
+    Scenario::new(Start::Due).time(1).faults(2, faults).rotating(Rotation::Adds).planner(broken).breaks("rests_with_hand", "I1");
 }
 
 #[test]

@@ -19,7 +19,7 @@
 use revoiceit_operator::planner::Consent;
 
 use crate::{
-    sight::{Act, ResourceSight, Seen, Which, is_token},
+    sight::{ResourceSight, Seen, is_token},
     state::{Model, State, is_listed},
     world::{Cover, Held, Listed, NAMES, Record, RefreshToken, Target},
 };
@@ -130,8 +130,7 @@ impl Model {
         }
     }
 
-    /// I1: a pass that runs on, or ends by itself, has the token in its hand until a record has it. Only one that may not be saved and could not be
-    /// revoked either is left to its intent.
+    /// I1: a pass that runs on, or ends by itself, has the token in its hand until a record has it.
     pub(crate) fn check_hands(&mut self, before: &State, state: &State) {
         let saved = bits(state.world.ledgers.iter().flatten().flat_map(Record::tokens));
         for (before, pass) in before.passes.iter().zip(&state.passes) {
@@ -139,10 +138,7 @@ impl Model {
             let Some(token) = before.seen.hand.refresh_token() else { continue };
             let RefreshToken { is_alive, is_excused, .. } = state.world.refresh_tokens[usize::from(token)];
             let is_kept = pass.is_some_and(|pass| pass.seen.hand.refresh_token() == Some(token)) || saved & 1 << token != 0;
-            if !is_alive || is_excused || is_kept || before.seen.spent.hand_kept {
-                continue;
-            }
-            if !matches!(self.act(before), Some(Act::Revoke { which: Which::InHand, .. })) {
+            if is_alive && !is_excused && !is_kept {
                 self.violated("I1", "a pass lets go of a refresh token that no record has");
             }
         }

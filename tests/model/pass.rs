@@ -53,6 +53,12 @@ impl Model {
         let mut pass = *state.pass(replica);
         pass.phase = Phase::Poised;
         match self.brain.plan(&pass.seen) {
+            // It goes on after a pause, and keeps what it has in hand.
+            Plan::Rest(_) if pass.seen.hand.refresh_token().is_some() => {
+                pass.names |= names_seen(&pass.seen);
+                pass.seen = self.brain.fold(&pass.seen, Came::Paused);
+                self.begin_look(&mut pass);
+            }
             Plan::Rest(rest) => return self.rest(state, replica, &pass, rest),
             Plan::Act { lane: Some(lane), .. } if pass.permit != Some(lane) && !self.laws.switches.keeps_sights_while_waiting => {
                 pass.permit = Some(lane);

@@ -164,6 +164,7 @@ pub(crate) struct Spent {
     pub(crate) intent_sent: bool,
     pub(crate) tried: Option<u8>,
     pub(crate) hand_kept: bool,
+    pub(crate) hand_doomed: bool,
     pub(crate) told: bool,
 }
 
@@ -240,6 +241,8 @@ pub(crate) enum Came {
     Tried(u8),
     Told,
     Changed,
+    /// The pass had nothing more to do, and a token in hand.
+    Paused,
     Denied(Refused),
     Issued(Result<(u8, u8), Failure>),
     Refreshed {
@@ -275,6 +278,7 @@ impl Seen {
             intent_sent: false,
             tried: None,
             hand_kept: false,
+            hand_doomed: false,
             told: false,
         },
         drain_until: None,

@@ -269,6 +269,7 @@ fn spent() -> impl Strategy<Value = Spent> {
         intent_sent: is[2],
         tried: is[3].then(|| name(TARGET)),
         hand_kept: is[4],
+        hand_doomed: is[4],
         told: is[5],
     })
 }

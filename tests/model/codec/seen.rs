@@ -37,14 +37,16 @@ impl Codec {
         observed.hand = self.real_hand(&seen.hand);
         observed.refused = REFUSED.into_iter().filter(|kind| seen.is_refused(*kind)).map(|kind| (kind, real::Denied::Forbidden)).collect();
         observed.finalizer_seen = seen.finalizer_seen;
-        let Spent { acts, calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, told } = seen.spent;
+        let Spent { acts, calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, hand_doomed, told } = seen.spent;
         let (calls, tried) = (calls.into(), tried.map(target_name));
-        observed.spent = real::Spent { acts: acts.into(), calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, told };
+        observed.spent =
+            real::Spent { acts: acts.into(), calls, refreshed, answered_since_look, intent_sent, tried, hand_kept, hand_doomed, told };
         observed
     }
 
     pub(crate) fn seen(&self, observed: &real::Observed) -> Seen {
-        let real::Spent { acts, calls, refreshed, answered_since_look, intent_sent, ref tried, hand_kept, told } = observed.spent;
+        let real::Spent { acts, calls, refreshed, answered_since_look, intent_sent, ref tried, hand_kept, hand_doomed, told } =
+            observed.spent;
         let calls = u8::try_from(calls.min(2)).expect("two at most");
         Seen {
             sighted: match observed.sighted {
@@ -67,6 +69,7 @@ impl Codec {
                 intent_sent,
                 tried: tried.as_ref().map(|name| name_of(name.as_str())),
                 hand_kept,
+                hand_doomed,
                 told,
             },
             drain_until: observed.policy.draining.map(time),
@@ -114,6 +117,7 @@ impl Codec {
             Came::Tried(name) => real::Came::Tried(target_name(name)),
             Came::Told => real::Came::Told,
             Came::Changed => real::Came::Changed,
+            Came::Paused => real::Came::Paused,
             Came::Denied(refused) => real::Came::Denied(refused, real::Denied::Forbidden),
             Came::Issued(answer) => answered(real::Answer::Issue(
                 answer
