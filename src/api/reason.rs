@@ -51,6 +51,8 @@ reasons! {
     CredentialsRejected,
     /// The target exists and is somebody else's.
     TargetConflict,
+    /// The target is immutable and is being deleted, and finalizers hold it.
+    TargetHeld,
     /// A ResourceQuota leaves no room for the target.
     QuotaExceeded,
     /// An admission policy or webhook refuses the target.
@@ -99,6 +101,7 @@ impl Reason {
             | Self::CredentialsIncomplete
             | Self::CredentialsRejected
             | Self::TargetConflict
+            | Self::TargetHeld
             | Self::QuotaExceeded
             | Self::AdmissionDenied
             | Self::TargetInvalid

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     planner::{
         self, Act, Answer, Came, Cause, Change, Lane, Ledger, Look, Observed, Plan, Remains, Resource, ResourceId, Rest, Sight, Sighted,
-        Stamp, Until, fold, plan,
+        Stamp, Target, Until, fold, plan,
     },
     revoiceit::{Auth, Revoked},
     runtime::metrics::{IssueCause, Revocation},
@@ -229,7 +229,7 @@ fn measure<A: Auth>(cx: &Context<A>, act: &Act, came: &Came, seen: &Observed, en
                 Err(_) => Revocation::Failed,
             });
         }
-        (Act::DeleteTarget(_), Came::Saw(_)) => cx.taken.deleted(),
+        (Act::DeleteTarget(_), Came::Saw(Sight::Target(_, Target::Absent))) => cx.taken.deleted(),
         (Act::Release, Came::Saw(_)) => cx.taken.released(),
         (Act::WriteTarget(_), Came::Saw(_)) if seen.spent.calls > 0 => {
             if let Some(ends_at) = ends_at {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
-    ResourceExt,
+    Resource as _, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
@@ -169,9 +169,15 @@ async fn put<A: Auth>(
 async fn delete_target<A: Auth>(cx: &Context<A>, seen: &Observed, name: &Name) -> Result<Came, Error> {
     let Some(Target::Ours { meta, .. }) = seen.targets.get(name) else { return Ok(Came::Changed) };
     match cx.secrets(&seen.id.namespace).delete(name.as_str(), &only(meta.uid.as_deref(), meta.resource_version.as_deref())).await {
-        Ok(_) => {
-            tracing::info!(secret = %name, "target deleted");
-            Ok(Came::Saw(Sight::Target(name.clone(), Target::Absent)))
+        Ok(answer) => {
+            // What finalizers hold comes back as it is now, and goes when they let it.
+            let held = answer.left().filter(|left| left.meta().deletion_timestamp.is_some());
+            match &held {
+                Some(_) => tracing::warn!(secret = %name, "target deleted, and finalizers hold it"),
+                None => tracing::info!(secret = %name, "target deleted"),
+            }
+            let target = held.map_or(Target::Absent, |held| classify::target(held, &seen.id));
+            Ok(Came::Saw(Sight::Target(name.clone(), target)))
         }
         Err(error) => refused(error, Refused::Target, false, Error::WriteTarget),
     }

@@ -127,15 +127,15 @@ fn close_when_empty(v: &View) -> Option<Plan> {
 }
 
 /// A target that could not be deleted is looked at again later: it may have no owner by now, and then no collector knows of it. Its name is kept
-/// until it is gone or a successor has taken it over.
+/// until it is gone, or going, or a successor has taken it over.
 fn keep_names(v: &View) -> Option<Plan> {
     has_left_a_target(v).then(|| rest(v, Reason::Revoking))
 }
 
-/// That there still is a target of this resource's own.
+/// That there still is a target of this resource's own, and it is not going.
 pub(super) fn has_left_a_target(v: &View) -> bool {
-    let is_own = |target: Option<&Target>| matches!(target, Some(Target::Ours { owner: Owner::Me | Owner::None, .. }));
-    v.record.is_some_and(|record| record.targets.iter().any(|listed| is_own(v.seen.targets.get(&listed.name))))
+    let is_left = |target: &Target| matches!(target, Target::Ours { owner: Owner::Me | Owner::None, .. }) && !target.is_going();
+    v.record.is_some_and(|record| record.targets.iter().any(|listed| v.seen.targets.get(&listed.name).is_some_and(is_left)))
 }
 
 /// Once, when the ledger is next to go: what is claimed still may come back to this.

@@ -186,6 +186,18 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// It is deleted, and finalizers hold it: it goes when they do, and nothing keeps it from going.
+    pub(super) fn is_going(&self) -> bool {
+        matches!(self, Self::Ours { meta, .. } if meta.deletion_timestamp.is_some())
+    }
+
+    /// It can neither be written nor, since it is being deleted already, be created anew.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_going() && matches!(self, Self::Ours { immutable: true, .. })
+    }
+}
+
 /// The owner reference of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
@@ -324,9 +336,11 @@ impl Observed {
         }
     }
 
-    /// Whether this target is deleted with the resource: it is its own, or nobody's while no successor of the same name may read it.
+    /// Whether this target is deleted with the resource: it is its own, or nobody's while no successor of the same name may read it. One that is going
+    /// has been.
     pub(super) fn goes_with_resource(&self, target: &Target) -> bool {
         match target {
+            target if target.is_going() => false,
             Target::Ours { owner: Owner::Me, .. } => true,
             Target::Ours { owner: Owner::None, .. } => !matches!(self.resource, Resource::Replaced),
             Target::Ours { owner: Owner::OtherUid, .. } | Target::Absent | Target::Foreign { .. } => false,

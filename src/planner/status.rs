@@ -145,6 +145,7 @@ fn what_happened(v: &View, reason: Reason) -> String {
         },
         Reason::CredentialsRejected => format!("Revoiceit rejects the client ID and client secret in the Secret \"{credentials}\". Put valid ones there; the change is noticed at once."),
         Reason::TargetConflict => conflict(v, target),
+        Reason::TargetHeld => format!("The Secret \"{target}\" is immutable and is being deleted, and finalizers hold it: {}. No token is obtained that could not be delivered. Find out what they wait for, or remove them; when it is gone, it is created anew by itself.", holders(v)),
         Reason::QuotaExceeded => format!("A ResourceQuota leaves no room for the Secret \"{target}\"; no token is obtained that could not be delivered. Raise the quota or free some of it."),
         Reason::AdmissionDenied => format!("An admission policy or webhook refuses the Secret \"{target}\"; no token is obtained that could not be delivered. Ask whoever runs the policy, or change spec.target."),
         Reason::TargetInvalid => format!("The API server finds the Secret \"{target}\" invalid; no token is obtained that could not be delivered. Check names, labels and annotations in spec.target."),
@@ -194,6 +195,15 @@ fn delivering(v: &View, target: &str) -> String {
 fn in_plain_letters(name: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || ".-_/:".contains(letter);
     name.chars().take(64).map(|letter| if is_plain(letter) { letter } else { '?' }).collect()
+}
+
+/// The finalizers of the target, and no more of them than a message has room for.
+fn holders(v: &View) -> String {
+    const MOST: usize = 3;
+    let Some(Target::Ours { meta, .. }) = v.target() else { return String::new() };
+    let finalizers = meta.finalizers.as_deref().unwrap_or_default();
+    let more = if finalizers.len() > MOST { " and more" } else { "" };
+    finalizers.iter().take(MOST).map(|name| in_plain_letters(name)).collect::<Vec<_>>().join(", ") + more
 }
 
 fn conflict(v: &View, target: &str) -> String {

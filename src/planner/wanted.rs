@@ -109,7 +109,7 @@ fn deliver(v: &View) -> Option<Plan> {
     }
     let name = v.target_name()?;
     let Some(target) = v.target() else { return Some(Plan::Act(Act::Look)) };
-    if matches!(target, Target::Foreign { consent, .. } if *consent != Consent::Given) {
+    if target.is_held() || matches!(target, Target::Foreign { consent, .. } if *consent != Consent::Given) {
         return None;
     }
     if v.quarrel().is_some() {
@@ -122,7 +122,8 @@ fn deliver(v: &View) -> Option<Plan> {
     Some(Plan::Act(if matches!(target, Target::Ours { immutable: true, .. }) { Act::DeleteTarget(name) } else { Act::WriteTarget(name) }))
 }
 
-/// Names that the spec no longer has. What is under them goes once the new name is supplied, and they are kept until no late write can come.
+/// Names that the spec no longer has. What is under them goes once the new name is supplied, and they are kept until no late write can come. For the
+/// finalizers of what is going nobody waits.
 fn leave_old_names(v: &View) -> Option<Plan> {
     if v.has_valid_token() && !v.is_delivered() {
         return None;
@@ -130,11 +131,10 @@ fn leave_old_names(v: &View) -> Option<Plan> {
     let current = v.target_name()?;
     v.record?.targets.iter().filter(|target| target.name != current).find_map(|old| match v.seen.targets.get(&old.name) {
         None => Some(Plan::Act(Act::Look)),
-        Some(Target::Ours { owner: Owner::Me | Owner::None, .. }) if !v.is_refused(Refused::Target) => {
-            Some(Plan::Act(Act::DeleteTarget(old.name.clone())))
+        Some(target @ Target::Ours { owner: Owner::Me | Owner::None, .. }) if !target.is_going() => {
+            (!v.is_refused(Refused::Target)).then(|| Plan::Act(Act::DeleteTarget(old.name.clone())))
         }
-        Some(Target::Ours { owner: Owner::Me | Owner::None, .. }) => None,
-        Some(Target::Absent | Target::Foreign { .. } | Target::Ours { owner: Owner::OtherUid, .. }) => match old.left_at {
+        Some(Target::Absent | Target::Foreign { .. } | Target::Ours { .. }) => match old.left_at {
             None => Some(Plan::save(Change::Unlist { name: old.name.clone(), at: v.now })),
             Some(at) => {
                 let over_at = schedule::after(at, v.seen.policy.linger);
@@ -301,6 +301,9 @@ fn obstacle_in_record(v: &View, record: &Record) -> Option<Obstacle> {
 fn target_trouble(v: &View) -> Option<Reason> {
     if matches!(v.target(), Some(Target::Foreign { consent, .. }) if *consent != Consent::Given) {
         return Some(Reason::TargetConflict);
+    }
+    if v.target().is_some_and(Target::is_held) {
+        return Some(Reason::TargetHeld);
     }
     Some(match v.seen.refused.get(&Refused::Target)? {
         Denied::Terminating => Reason::NamespaceTerminating,

@@ -3,13 +3,22 @@
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{ResourceExt, api::PostParams};
-use revoiceit_harness::wait::{GENEROUS, eventually};
+use revoiceit_harness::{
+    cluster::AuditMark,
+    wait::{GENEROUS, eventually},
+};
+use revoiceit_operator::api::names;
 use serde_json::{Value, json};
 
 use crate::{
     seen::message,
     world::{Operator, World, conditions},
 };
+
+/// A target that can neither be written nor taken away.
+fn held() -> Value {
+    json!({ "immutable": true, "metadata": { "finalizers": ["example.com/hold"] } })
+}
 
 /// A resource with a token, at rest.
 async fn ready(spec: Value) -> Result<(World, Operator, String)> {
@@ -115,6 +124,81 @@ async fn a_target_that_was_made_immutable_is_made_anew() -> Result<()> {
     ensure!(after.uid() != before.uid() && after.immutable.is_none(), "it is the same Secret");
     assert_eq!(world.calls(), (1, 0, 0));
     world.no_secret_is_told(&[&operator]).await
+}
+
+/// It can neither be written nor is it gone: whoever tries again at once does so for ever.
+#[tokio::test]
+async fn a_target_that_its_finalizers_hold_is_told_and_made_anew_when_it_is_gone() -> Result<()> {
+    let (world, operator, token) = ready(json!({})).await?;
+    let rotate = async |request: &str| {
+        world.patch("speech", &json!({ "metadata": { "annotations": { names::ROTATE_ANNOTATION: request } } })).await.map(drop)
+    };
+    world.patch_secret("token", &held()).await?;
+    world.at_rest().await?;
+    let mark = world.cluster.audit_mark().await?;
+    rotate("one").await?;
+    let told = world.reason("speech", "TargetHeld").await?;
+    assert_eq!(conditions(&told), ["Ready=False", "Stalled=True"]);
+    ensure!(message(&told).contains("finalizers hold it: example.com/hold."), "{}", message(&told));
+
+    // Another token could not be delivered either.
+    rotate("two").await?;
+    world.at_rest().await?;
+    assert_eq!((world.token("token").await?, world.calls()), (token.clone(), (2, 0, 0)));
+    assert_eq!(tries(&world, mark).await?, [format!("delete secrets {}/token 200", world.tenant)]);
+
+    world.patch_secret("token", &json!({ "metadata": { "finalizers": null } })).await?;
+    world.another_token("token", &token).await?;
+    world.ready("speech").await?;
+    world.at_rest().await?;
+    let status = world.get("speech").await?.status.context("no status")?;
+    assert_eq!((status.last_handled_rotate_request.as_deref(), world.calls()), (Some("two"), (3, 0, 0)));
+    world.told("speech", &["Normal TokenReady", "Warning TargetHeld"]).await?;
+    world.no_secret_is_told(&[&operator]).await
+}
+
+/// What is left of it goes without the operator.
+#[tokio::test]
+async fn a_resource_and_a_name_are_left_although_finalizers_hold_the_target() -> Result<()> {
+    let (world, operator, token) = ready(json!({})).await?;
+    world.patch_secret("token", &held()).await?;
+    world.at_rest().await?;
+    let mark = world.cluster.audit_mark().await?;
+    world.patch("speech", &json!({ "spec": { "target": { "name": "other" } } })).await?;
+    holds(&world, "other", &token).await?;
+    let listed = async || anyhow::Ok(world.record("speech").await?["targets"].to_string());
+    eventually("the old name to be forgotten", GENEROUS, async || {
+        let listed = listed().await?;
+        ensure!(!listed.contains("token"), "{listed}");
+        anyhow::Ok(())
+    })
+    .await?;
+
+    world.patch_secret("other", &held()).await?;
+    world.kubectl(&["delete", "rvc", "speech", "--timeout=60s"]).await?;
+    eventually("the ledger to go", GENEROUS, async || {
+        let ledgers = world.ledgers().await?;
+        ensure!(ledgers.is_empty(), "there is {ledgers:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    world.at_rest().await?;
+    let deleted = |name: &str| format!("delete secrets {}/{name} 200", world.tenant);
+    let tries = tries(&world, mark).await?;
+    assert_eq!(tries.iter().filter(|tried| tried.starts_with("delete")).collect::<Vec<_>>(), [&deleted("token"), &deleted("other")]);
+    for name in ["token", "other"] {
+        let left = world.secrets().get(name).await?;
+        ensure!(left.metadata.deletion_timestamp.is_some(), "{name} is not being deleted");
+        world.patch_secret(name, &json!({ "metadata": { "finalizers": null } })).await?;
+    }
+    assert_eq!(world.calls(), (1, 0, 1));
+    world.no_secret_is_told(&[&operator]).await
+}
+
+/// What the operators have written of targets since the mark.
+async fn tries(world: &World, mark: AuditMark) -> Result<Vec<String>> {
+    let written = world.written_since(mark).await?;
+    Ok(written.iter().filter(|event| event.resource == "secrets" && event.namespace == world.tenant).map(ToString::to_string).collect())
 }
 
 #[tokio::test]

@@ -90,6 +90,7 @@ fn target(view: &View) -> (Mark, String) {
     let refused = match view.reason.as_deref().and_then(known) {
         Some(
             reason @ (Reason::TargetConflict
+            | Reason::TargetHeld
             | Reason::QuotaExceeded
             | Reason::AdmissionDenied
             | Reason::TargetInvalid

@@ -176,6 +176,7 @@ pub(super) fn a_target() -> impl Strategy<Value = Target> {
             Target::Ours { owner, data, meta, .. } => Target::Ours { owner, data, meta, immutable: true },
             other => other,
         }),
+        1 => (select(vec![Owner::Me, Owner::OtherUid, Owner::None]), any::<bool>()).prop_map(|(owner, immutable)| ours(owner).held(immutable)),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::fixtures::{TARGET, UID, at, failed, intent, ledger, live, name, retiring, written};
 use crate::{
@@ -71,6 +71,28 @@ impl CredentialExt for RevoiceitCredential {
     fn leaving(self) -> Resource {
         let deadline = Some(self.spec.revocation.deadline());
         Resource::Leaving(Arc::new(Leaving { meta: self.metadata, deadline, status: self.status.unwrap_or_default() }))
+    }
+}
+
+impl Target {
+    /// Somebody's finalizer is on it, and it may be immutable.
+    pub(super) fn held(self, immutable: bool) -> Self {
+        let Self::Ours { owner, data, meta, .. } = self else { panic!("nothing else is deleted") };
+        Self::Ours { owner, data, immutable, meta }.with_finalizers(&["example.com/hold"])
+    }
+
+    pub(super) fn with_finalizers(self, names: &[&str]) -> Self {
+        self.edited(|meta| meta.finalizers = Some(names.iter().map(|name| (*name).to_owned()).collect()))
+    }
+
+    pub(super) fn deleted(self, clock: &str) -> Self {
+        self.edited(|meta| meta.deletion_timestamp = Some(Time(at(clock))))
+    }
+
+    fn edited(mut self, edit: impl FnOnce(&mut ObjectMeta)) -> Self {
+        let Self::Ours { meta, .. } = &mut self else { panic!("nothing else is deleted") };
+        edit(Arc::make_mut(meta));
+        self
     }
 }
 

@@ -197,3 +197,67 @@ fn an_immutable_target_does_not_keep_a_new_line_from_beginning() {
     let acts = story.pass();
     assert_eq!(acts[6..8], ["DeleteTarget speech-token", "WriteTarget speech-token"]);
 }
+
+fn hold(story: &mut Story, target: &str, immutable: bool) {
+    let held = story.secrets.remove(&name(target)).expect("a target").held(immutable);
+    story.secrets.insert(name(target), held);
+}
+
+/// It cannot be written, and its deletion does not take it away: who tries again at once does so for ever.
+#[test]
+fn an_immutable_target_that_finalizers_hold_is_deleted_once_and_made_anew_when_it_is_gone() {
+    let mut story = delivered();
+    hold(&mut story, TARGET, true);
+    let acts = story.at("10:50").pass();
+    assert_eq!(acts, ["Look", "Refresh 1", "Save Fold", "DeleteTarget speech-token", "Rest Stalled: TargetHeld until 11:34:00"]);
+    assert_eq!(story.pass(), ["Rest Stalled: TargetHeld until 11:34:00"]);
+    story.let_go();
+    assert_eq!(story.pass(), ["Look", "WriteTarget speech-token", "Rest Ready: TokenReady until 11:34:00"]);
+}
+
+#[test]
+fn nothing_is_minted_for_a_target_that_is_immutable_and_going() {
+    let mut story = delivered();
+    hold(&mut story, TARGET, true);
+    story.edit(|it| it.rotate("one"));
+    let acts = story.pass();
+    assert_eq!(acts[acts.len() - 2..], ["DeleteTarget speech-token", "Rest Stalled: TargetHeld until 10:44:00"], "{acts:?}");
+    story.edit(|it| it.rotate("two"));
+    assert_eq!(story.pass(), ["Rest Stalled: TargetHeld until 10:44:00"]);
+    story.let_go();
+    assert!(story.pass().contains(&"Issue".to_owned()));
+    assert_eq!(story.record().handled_request.as_deref(), Some("two"));
+    // A new resource of the name meets what the last one has left.
+    let mut story = Story::of(credential());
+    story.secrets.insert(name(TARGET), ours(Owner::OtherUid).held(true).deleted("09:00"));
+    assert_eq!(story.pass(), ["Look", "Rest Stalled: TargetHeld until woken"]);
+}
+
+/// Somebody has deleted it, and pods read what is in it.
+#[test]
+fn a_target_that_is_going_is_written_as_long_as_it_is_there() {
+    let mut story = delivered();
+    hold(&mut story, TARGET, false);
+    let going = story.secrets.remove(&name(TARGET)).expect("a target").deleted("10:00");
+    story.secrets.insert(name(TARGET), going);
+    assert_eq!(story.pass(), ["Rest Ready: TokenReady until 10:44:00"]);
+    let acts = story.at("10:50").pass();
+    assert_eq!(acts, ["Look", "Refresh 1", "Save Fold", "WriteTarget speech-token", "Rest Ready: TokenReady until 11:34:00"]);
+    story.let_go();
+    assert_eq!(story.pass(), ["Look", "WriteTarget speech-token", "Rest Ready: TokenReady until 11:34:00"]);
+}
+
+#[test]
+fn for_finalizers_under_an_old_name_nobody_waits() {
+    for immutable in [true, false] {
+        let mut story = delivered();
+        hold(&mut story, TARGET, immutable);
+        story.edit(|it| it.target("new"));
+        assert_eq!(
+            story.pass()[2..],
+            ["WriteTarget new", "DeleteTarget speech-token", "Save Unlist speech-token", "Rest Ready: TokenReady until 10:02:00"]
+        );
+        assert_eq!(story.pass_on(), ["Look", "Save Forget speech-token", "Rest Ready: TokenReady until 10:44:00"]);
+        assert!(is_in(&story, TARGET));
+    }
+}

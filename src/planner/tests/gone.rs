@@ -107,6 +107,16 @@ fn replaced_what_is_its_own_goes_and_what_is_superseded_is_revoked_at_once() {
     assert_eq!(story.pass(), ["Look", "Look", "Revoke 1", "Save Fold", "DeleteLedger", "Rest for ever"]);
 }
 
+/// What finalizers hold can still be read.
+#[test]
+fn replaced_the_line_of_a_target_that_finalizers_hold_lives_no_longer_than_its_token() {
+    let mut story = gone(Resource::Replaced);
+    story.secrets.insert(name("speech-token"), ours(Owner::Me).held(true));
+    let acts = story.pass();
+    assert_eq!(acts, ["Look", "DeleteTarget speech-token", "Rest until 11:00:00"]);
+    assert_eq!(story.pass_on(), ["Look", "Look", "Revoke 1", "Save Fold", "DeleteLedger", "Rest for ever"]);
+}
+
 /// Nobody waits any more: the pauses grow to an hour.
 #[test]
 fn in_the_background_revocation_goes_on_for_ever() {
@@ -250,6 +260,9 @@ fn a_drain_that_was_broken_off_takes_the_target_before_the_finalizer() {
         story
     };
     let mut story = begun();
+    assert_eq!(story.at("10:10").pass()[..4], ["Look", "DeleteTarget speech-token", "Release", "DeleteLedger"]);
+    let mut story = begun();
+    story.secrets.insert(name("speech-token"), ours(Owner::Me).held(true));
     assert_eq!(story.at("10:10").pass()[..4], ["Look", "DeleteTarget speech-token", "Release", "DeleteLedger"]);
     let mut story = begun();
     story.deny(Refused::Target, Denied::Forbidden);

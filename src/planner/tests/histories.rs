@@ -86,6 +86,7 @@ fn is_free(story: &Story) -> bool {
         && matches!(story.source, Source::Found { .. })
         && claim_of(story) != Claim::Elsewhere
         && !matches!(target, Some(Target::Foreign { consent, .. }) if *consent != Consent::Given)
+        && !target.is_some_and(Target::is_held)
 }
 
 /// The refresh tokens that live and that nobody has, and those that are counted as such, or will be.
@@ -113,6 +114,7 @@ enum Event {
     TargetGoes,
     TargetIsEdited,
     TargetIsTaken,
+    TargetIsHeld { immutable: bool },
     FinalizerGoes,
 }
 
@@ -134,6 +136,7 @@ fn an_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::TargetGoes),
         1 => Just(Event::TargetIsEdited),
         1 => Just(Event::TargetIsTaken),
+        1 => any::<bool>().prop_map(|immutable| Event::TargetIsHeld { immutable }),
         1 => Just(Event::FinalizerGoes),
     ]
 }
@@ -160,10 +163,15 @@ fn happens(story: &mut Story, event: Event) {
         Event::Suspend(is) => story.edit(|it| it.edited(|it| it.spec.suspend = is)),
         Event::TargetGoes => drop(story.secrets.remove(&current())),
         Event::TargetIsEdited => {
-            let ours_alone = story.secrets.values_mut().filter(|target| matches!(target, Target::Ours { .. }));
+            // No edit undoes a deletion.
+            let ours_alone = story.secrets.values_mut().filter(|target| matches!(target, Target::Ours { .. }) && !target.is_going());
             ours_alone.for_each(|target| *target = ours(Owner::Me));
         }
         Event::TargetIsTaken => drop(story.secrets.insert(current(), foreign(Consent::NotGiven))),
+        Event::TargetIsHeld { immutable } => {
+            let ours_alone = story.secrets.values_mut().filter(|target| matches!(target, Target::Ours { .. }));
+            ours_alone.for_each(|target| *target = target.clone().held(immutable));
+        }
         Event::FinalizerGoes => story.edit(|it| it.edited(|it| it.metadata.finalizers = None)),
     }
 }
@@ -229,6 +237,7 @@ proptest! {
         story.calm_down();
         story.edit(|it| it.edited(|it| it.spec.suspend = false));
         story.secrets.retain(|_, target| matches!(target, Target::Ours { .. }));
+        story.let_go();
         let end = story.now + minutes(300);
         let rest = live_on(&mut story, end)?;
         prop_assert!(rest.starts_with("Rest Ready: TokenReady"), "{}", rest);

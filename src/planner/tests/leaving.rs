@@ -177,6 +177,21 @@ fn a_target_that_may_not_be_deleted_does_not_keep_the_resource() {
     assert_eq!(story.at("10:15").pass(), ["Look", "DeleteLedger", "Rest for ever"]);
 }
 
+/// Nothing more can be done about it, and nothing keeps it from going.
+#[test]
+fn a_target_that_finalizers_hold_keeps_neither_the_resource_nor_the_ledger() {
+    for immutable in [true, false] {
+        let mut story = deleted("10:10");
+        let held = story.secrets.remove(&name("speech-token")).expect("a target").held(immutable);
+        story.secrets.insert(name("speech-token"), held);
+        let acts = story.pass();
+        assert_eq!(
+            acts,
+            ["Look", "DeleteTarget speech-token", "Look", "Revoke 1", "Save Fold", "Release", "DeleteLedger", "Rest for ever"]
+        );
+    }
+}
+
 #[test]
 fn a_resource_that_others_keep_waits_in_silence_once_it_was_released() {
     let mut story = Story::of(credential().edited(|it| it.metadata.finalizers = Some(vec!["example.com/other".into()])).deleting("10:10"));

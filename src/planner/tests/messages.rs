@@ -57,6 +57,8 @@ fn situations() -> Vec<(&'static str, Observed, &'static str)> {
         ("consent, but not Opaque", new().target(TARGET, foreign(Consent::WrongType)), "10:00"),
         ("consent, but immutable", new().target(TARGET, foreign(Consent::Immutable)), "10:00"),
         ("consent, but owned", new().target(TARGET, foreign(Consent::Owned)), "10:00"),
+        ("finalizers hold the target", held_by(&["example.com/hold"]), "10:00"),
+        ("many finalizers hold the target", held_by(&["a", "b", "c", "d"]), "10:00"),
         ("quota", refused(Refused::Target, Denied::Quota), "10:00"),
         ("admission", refused(Refused::Target, Denied::Admission), "10:00"),
         ("invalid", refused(Refused::Target, Denied::Invalid), "10:00"),
@@ -87,6 +89,10 @@ fn draining(seen: Observed) -> Observed {
 fn two_tries_failed() -> Record {
     let record = record().retiring(2, "09:00").retiring(3, "09:00");
     record.edited(|it| it.retiring.iter_mut().for_each(|retiring| retiring.not_before = Some(at("10:01"))))
+}
+
+fn held_by(finalizers: &[&str]) -> Observed {
+    settled().target(TARGET, ours(Owner::Me).held(true).with_finalizers(finalizers).deleted("10:00"))
 }
 
 fn fought_over() -> Observed {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::{
     builders::CredentialExt,
@@ -131,10 +131,21 @@ impl Story {
             return Came::Changed;
         }
         assert!(matches!(seen.targets[name], Target::Ours { .. }), "what is not ours is never deleted");
-        self.refusal(Refused::Target).unwrap_or_else(|| {
-            self.secrets.remove(name);
-            Came::Saw(Sight::Target(name.clone(), Target::Absent))
-        })
+        if let Some(refusal) = self.refusal(Refused::Target) {
+            return refusal;
+        }
+        let deleted = self.secrets.remove(name).filter(has_finalizers).map(|held| {
+            let held = going(held, self.now, self.version());
+            self.secrets.insert(name.clone(), held.clone());
+            held
+        });
+        Came::Saw(Sight::Target(name.clone(), deleted.unwrap_or(Target::Absent)))
+    }
+
+    /// Whoever holds targets lets them go.
+    pub(super) fn let_go(&mut self) {
+        self.secrets.retain(|_, target| !target.is_going());
+        self.secrets.values_mut().filter(|target| has_finalizers(target)).for_each(|target| *target = target.clone().with_finalizers(&[]));
     }
 
     fn is_current(&self, seen: &Observed) -> bool {
@@ -204,6 +215,18 @@ fn version_of(source: &Source) -> Option<Version> {
         Source::Unread { version } | Source::Incomplete { version, .. } | Source::Found { version, .. } => Some(version.clone()),
         Source::Missing => None,
     }
+}
+
+fn has_finalizers(target: &Target) -> bool {
+    meta_of(target).is_some_and(|meta| meta.finalizers.is_some_and(|finalizers| !finalizers.is_empty()))
+}
+
+/// Its deletion is what changes it, once.
+fn going(target: Target, now: Timestamp, version: String) -> Target {
+    let Target::Ours { owner, data, immutable, meta } = target else { return target };
+    let deleted = || ObjectMeta { deletion_timestamp: Some(Time(now)), resource_version: Some(version), ..(*meta).clone() };
+    let meta = if meta.deletion_timestamp.is_some() { meta.clone() } else { Arc::new(deleted()) };
+    Target::Ours { owner, data, immutable, meta }
 }
 
 fn meta_of(target: &Target) -> Option<ObjectMeta> {
