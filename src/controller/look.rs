@@ -68,7 +68,7 @@ fn indexed<A: Auth>(cx: &Context<A>, seen: &Observed, wanted: &RevoiceitCredenti
 }
 
 /// Everything, in order. The names of the targets come from the cache and from every earlier sight of this pass; when ledger or resource name
-/// one that was not read, all is read again.
+/// one that was not read, or one was written since it was, all is read again.
 pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Look, Error> {
     let mut wanted_names: BTreeSet<Name> = seen.targets.keys().cloned().collect();
     wanted_names.extend(cx.watched.target(&seen.id.uid));
@@ -80,15 +80,17 @@ pub(super) async fn look<A: Auth>(cx: &Context<A>, seen: &Observed) -> Result<Lo
             read_target(cx, seen, name, &mut targets).await?;
         }
         let ledger = read_ledger(cx, seen).await?;
+        let is_lost = finalizer_seen && matches!(ledger, Ledger::Absent);
+        let found = if is_lost { find_targets(cx, seen).await? } else { BTreeSet::new() };
+        // What a LIST has found and was not there when it was read was written in between: no new ledger would have its name.
+        let is_late = found.iter().any(|name| matches!(targets.get(name), Some(Target::Absent)));
         let mut named = listed(&ledger);
-        if finalizer_seen && matches!(ledger, Ledger::Absent) {
-            named.extend(find_targets(cx, seen).await?);
-        }
+        named.extend(found);
         let resource = read_resource(cx, seen, &ledger).await?;
         if let Resource::Wanted(wanted) = &resource {
             named.insert(Name::new(&wanted.spec.target.name));
         }
-        if !named.is_subset(&wanted_names) {
+        if is_late || !named.is_subset(&wanted_names) {
             wanted_names.extend(named);
             continue;
         }

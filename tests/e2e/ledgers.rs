@@ -13,7 +13,10 @@ use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
 };
-use revoiceit_harness::wait::{GENEROUS, eventually};
+use revoiceit_harness::{
+    proxy::{Fault, Proxy},
+    wait::{GENEROUS, eventually},
+};
 use revoiceit_operator::api::names;
 use revoiceit_sandbox::{Line, LineState, Switches, UnixMillis};
 use serde_json::{Value, json};
@@ -57,6 +60,47 @@ async fn a_ledger_deleted_by_hand_is_counted_told_and_begun_anew() -> Result<()>
     ensure!(told.contains("may have been lost while it lived: 1, a ledger with an unknown number among them"), "{told}");
     assert_eq!(world.calls(), (2, 0, 1));
     operator.shows("revoiceit_suspected_lost 0").await?;
+    world.no_secret_is_told(&[&operator]).await
+}
+
+/// Another replica's write that was sent before the ledger was lost comes between the two reads of a look that misses it.
+#[tokio::test]
+async fn a_target_that_is_written_while_its_lost_ledger_is_missed_is_in_the_new_one() -> Result<()> {
+    let world = World::new().await?;
+    let proxy = Proxy::start(world.cluster).await?;
+    world.credentials("client").await?;
+    let operator = world.operator_through(&proxy.url(), &["--policy-for-tests", &world.policy(&impatient())?]).await?;
+    world.speech(json!({})).await?;
+    world.ready("speech").await?;
+    world.at_rest().await?;
+    let (mut late, token) = (world.secrets().get("token").await?, world.token("token").await?);
+    (late.metadata.uid, late.metadata.resource_version, late.metadata.managed_fields) = (None, None, None);
+
+    // The first is of a look that knows only the old name, the second of one that has found neither that nor the new one.
+    let secrets = format!("/api/v1/namespaces/{}/secrets?", world.tenant);
+    let is_list =
+        move |_: &str, path: &str, _: &[u8]| path.starts_with(&secrets) && !path.contains("watch=") && !path.contains("fieldSelector");
+    let lists = [0, 1].map(|_| proxy.inject(Fault::hold().method("GET").which(is_list.clone()).times(1)));
+    let is_held = async |list| {
+        eventually("the targets to be listed", GENEROUS, async || {
+            ensure!(proxy.held(list) == 1, "they are not");
+            anyhow::Ok(())
+        })
+        .await
+    };
+    ledgers(&world).delete(&ledger(&world, "speech").await?.name_any(), &Default::default()).await?;
+    world.secrets().delete("token", &Default::default()).await?;
+    is_held(lists[0]).await?;
+    world.patch("speech", &json!({ "spec": { "target": { "name": "new" } } })).await?;
+    proxy.lift(lists[0]);
+    is_held(lists[1]).await?;
+    world.secrets().create(&PostParams::default(), &late).await?;
+    proxy.lift(lists[1]);
+
+    world.another_token("new", &token).await?;
+    world.at_rest().await?;
+    ensure!(world.secrets().get_opt("token").await?.is_none(), "it is there, and nobody knows of it");
+    assert_eq!((world.suspected_lost("speech").await?, world.calls()), (1, (2, 0, 0)));
     world.no_secret_is_told(&[&operator]).await
 }
 
