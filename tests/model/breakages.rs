@@ -5,7 +5,7 @@
 //! | rule | broken as |
 //! |---|---|
 //! | 1 bracket | `claim_first`, `ledger_before_release`, `no_confirm` |
-//! | 2 write-ahead | `no_intent`, `no_wait_intent`, `changed_ends`; of refreshes `no_refresh_intent`, `forgets_lost_refresh`, `forgets_refresh_intent`: in [`crate::refreshes`] |
+//! | 2 write-ahead | `no_intent`, `no_wait_intent`, `changed_ends`; of refreshes `no_refresh_intent`, `refreshes_again`, `forgets_lost_refresh`, `forgets_refresh_intent`: in [`crate::refreshes`] |
 //! | 3 fold first | `write_before_save`, `revoke_hand`, `hopes_in_hand`, `rests_with_hand` |
 //! | 4 conditional | `uncond_tgt`, `uncond_led`, `uncond_claim` |
 //! | 5 read back by content | `unknown_revokes`, `stamp_only` |

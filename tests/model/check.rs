@@ -2,7 +2,7 @@
 //!
 //! * I1: each refresh token that lives is in a record, or in the hand of a running pass; or its answer was lost or its pass died, and the intent
 //!   that was written for it stands, or a suspect was counted when that went
-//! * I2: one cause has one issue, unless something was lost in between
+//! * I2: one cause has one issue, and the end of an access token one refresh that is known to rotate, unless something was lost in between
 //! * I3: a target never gets a token older than one that it had, nor one whose line we have revoked, and no line is revoked that pods read
 //! * I4: what is somebody else's is not touched, and what is another resource's is not delivered
 //! * I5: a finalizer implies a ledger
@@ -19,7 +19,7 @@
 use revoiceit_operator::planner::Consent;
 
 use crate::{
-    sight::{ResourceSight, Seen, is_token},
+    sight::{Hand, ResourceSight, Seen, is_token},
     state::{Model, State, is_listed},
     world::{Cover, Held, Listed, NAMES, Record, RefreshToken, Target},
 };
@@ -78,6 +78,28 @@ impl Model {
             if token.of == refresh && token.expires_at > 0 && !is_excused && !is_closed {
                 self.violated("I3", format!("a line is revoked while target-{name} holds its token"));
             }
+        }
+    }
+
+    /// I2, when an intent to refresh is written.
+    pub(crate) fn check_intended_refresh(&mut self, record: &Record) {
+        if record.live.is_none_or(|live| self.brain.codec.line(&live)[0] > 0) {
+            self.violated("I2", "a refresh is intended of a line that is not to be refreshed yet");
+        }
+    }
+
+    /// I2, when a refresh that is known to rotate brings a token. One that a suspect was counted for is lost, whoever has it.
+    pub(crate) fn check_refresh(&mut self, state: &State, replica: usize, uid: u8, token: u8) {
+        let in_hand = state.passes[1 - replica].and_then(|pass| match pass.seen.hand {
+            Hand::Refreshed { of, rotated, .. } if pass.uid == uid && of.token == token => rotated,
+            _ => None,
+        });
+        let tokens = state.world.refresh_tokens;
+        let is_not_lost = |token: u8| tokens[usize::from(token)].is_alive && tokens[usize::from(token)].cover != Cover::Suspect;
+        let is_of_intent = |token: &RefreshToken| token.uid == uid && token.cover == Cover::Intent;
+        let intent_was_used = tokens.iter().any(is_of_intent) || state.world.tally.intended[usize::from(uid)] > 0;
+        if intent_was_used || in_hand.is_some_and(is_not_lost) {
+            self.violated("I2", "an access token has had two refreshes that brought refresh tokens, and nothing was lost in between");
         }
     }
 

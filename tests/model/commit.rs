@@ -5,7 +5,7 @@ use revoiceit_operator::planner::Consent;
 use crate::{
     check::FORGOTTEN,
     state::{Model, State},
-    world::{Cover, Held, NAMES, Record, Target, Write},
+    world::{Cover, Held, Intent, IntentCall, NAMES, Record, Target, Write},
 };
 
 /// What became of a write.
@@ -112,6 +112,10 @@ impl Model {
         let there = world.ledgers[usize::from(uid)];
         if record.lost < there.map_or(0, |there| there.lost) {
             self.violated("I1", "suspects are forgotten");
+        }
+        let is_new = |intent: &Intent| there.and_then(|there| there.intent) != Some(*intent);
+        if record.intent.filter(is_new).is_some_and(|intent| intent.call != IntentCall::Issue) {
+            self.check_intended_refresh(&record);
         }
         // Each suspect may be the token that a cause was to have.
         world.allow_issues(uid, record.lost.saturating_sub(there.map_or(0, |there| there.lost)));

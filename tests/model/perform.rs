@@ -243,6 +243,9 @@ impl Model {
             state.world.allow_issues(pass.uid, u8::from(!is_covered && self.laws.rotation == Rotation::Replaces));
             let is_known = pass.seen.record().is_some_and(|record| record.rotates);
             let is_excused = !is_covered && state.world.tally.was_missed[usize::from(pass.uid)];
+            if is_known && cover != Cover::Suspect && !is_excused {
+                self.check_refresh(state, replica, pass.uid, token);
+            }
             let cover = if is_known { cover } else { Cover::Suspect };
             state.world.refresh_tokens.place(RefreshToken {
                 is_alive: true,

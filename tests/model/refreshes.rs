@@ -1,6 +1,6 @@
 //! Rule 2 of `ARCHITECTURE.md` for a refresh that is known to rotate, broken: its answer may carry a token, so it is written ahead as an issue is.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use revoiceit_operator::planner::{self, Act, Called, Change, Hand, IntentCall, Observed, Plan, Record, Suspects};
 
 use crate::{
@@ -40,7 +40,23 @@ fn a_refresh_without_an_intent() {
         }
     }
     let broken = Planner { plan, ..PRODUCTION };
-    rotating().faults(1, CRASH).planner(broken).breaks("no_refresh_intent", "I1");
+    rotating().faults(1, CRASH).planner(broken).breaks("no_refresh_intent, a crash", "I1");
+    rotating().rotating(Rotation::Adds).planner(broken).breaks("no_refresh_intent", "I2");
+}
+
+#[test]
+fn a_refresh_that_is_not_due() {
+    fn plan(seen: &Observed, now: Timestamp) -> Plan {
+        let age = SignedDuration::from_secs(2800);
+        let shorten = |record: &mut Record| {
+            if let Some(live) = record.live.as_mut().filter(|live| live.sent_at + age > now) {
+                (live.sent_at, live.expires_at) = (live.sent_at - age, live.expires_at - age);
+            }
+        };
+        planner::plan(&with_record(seen, shorten), now)
+    }
+    let broken = Planner { plan, ..PRODUCTION };
+    rotating().planner(broken).breaks("refreshes_again", "I2");
 }
 
 #[test]
