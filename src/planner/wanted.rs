@@ -169,16 +169,13 @@ fn issues_whatever_the_pair_is(v: &View) -> bool {
 /// What Revoiceit refuses to revoke may have ended long ago, and a resource does not go without a token for it. The one that was due first goes,
 /// and is counted: it may live on.
 fn make_room(v: &View) -> Option<Plan> {
-    let is_backlog = |obstacle: Option<Obstacle>| obstacle.is_some_and(|obstacle| obstacle.reason == Reason::RevocationBacklog);
-    let is_in_the_way =
-        (issue_cause(v).is_some() && is_backlog(issue_obstacle(v))) || (is_refresh_due(v) && is_backlog(refresh_obstacle(v)));
-    if !is_in_the_way {
-        return None;
-    }
     let has_stayed = |due| schedule::after(due, v.seen.policy.refused_stay) <= v.now;
     let refused = v.record?.retiring.iter().filter(|retiring| retiring.refused && has_stayed(retiring.due));
     let oldest = refused.min_by_key(|retiring| retiring.due)?;
-    Some(Plan::save(Change::GiveUp { revision: oldest.revision }))
+    let is_backlog = |obstacle: Option<Obstacle>| obstacle.is_some_and(|obstacle| obstacle.reason == Reason::RevocationBacklog);
+    let is_in_the_way =
+        (issue_cause(v).is_some() && is_backlog(issue_obstacle(v))) || (is_refresh_due(v) && is_backlog(refresh_obstacle(v)));
+    is_in_the_way.then(|| Plan::save(Change::GiveUp { revision: oldest.revision }))
 }
 
 fn issue(v: &View) -> Option<Plan> {
