@@ -17,11 +17,15 @@ pub(crate) const QUIET: Kind = Kind {
     storms: 0,
     last: (1, 8),
     rotates: false,
+    old_lives: false,
     both_lead: true,
     limits: Limits { qps: 50, burst: 100, in_flight: 16 },
 };
 /// Something is wrong most of the time, and for less than eight minutes at a time.
 const STORMY: Kind = Kind { faults: true, storms: 48, ..QUIET };
+const ROTATING: Kind = Kind { rotates: true, ..STORMY };
+/// Two tokens of a line are then alive at once, and only a revocation ends the first.
+const OLD_LIVES: Kind = Kind { old_lives: true, ..ROTATING };
 const OUTAGES: Kind = Kind { faults: false, storms: 12, last: (15, 45), ..QUIET };
 
 /// Runs a history of this kind for each seed, on all cores; none may have anything to complain of.
@@ -79,7 +83,12 @@ fn stormy_days() {
 
 #[test]
 fn stormy_days_of_tokens_that_rotate() {
-    histories("stormy, rotating", Kind { rotates: true, ..STORMY }, 0..2);
+    histories("stormy, rotating", ROTATING, 0..2);
+}
+
+#[test]
+fn stormy_mornings_of_tokens_whose_predecessors_live_on() {
+    histories("stormy, the old live on", Kind { hours: 6, ..OLD_LIVES }, 0..2);
 }
 
 #[test]
@@ -113,7 +122,13 @@ mod at_night {
     #[test]
     #[ignore = "minutes"]
     fn stormy_days_of_tokens_that_rotate() {
-        histories("stormy, rotating", Kind { rotates: true, ..STORMY }, seeds(1));
+        histories("stormy, rotating", ROTATING, seeds(1));
+    }
+
+    #[test]
+    #[ignore = "minutes"]
+    fn stormy_days_of_tokens_whose_predecessors_live_on() {
+        histories("stormy, the old live on", OLD_LIVES, seeds(1));
     }
 
     #[test]
@@ -152,7 +167,8 @@ fn one_history() {
     let kind = match std::env::var("KIND").as_deref() {
         Ok("quiet") => QUIET,
         Ok("outages") => OUTAGES,
-        Ok("rotating") => Kind { rotates: true, ..STORMY },
+        Ok("rotating") => ROTATING,
+        Ok("old lives") => OLD_LIVES,
         Ok("elected") => Kind { both_lead: false, hours: 6, resources: 10, ..STORMY },
         _ => STORMY,
     };

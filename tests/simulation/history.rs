@@ -25,6 +25,8 @@ pub(crate) struct Kind {
     pub(crate) last: (i64, i64),
     /// Refreshes bring another refresh token.
     pub(crate) rotates: bool,
+    /// And the old one lives on.
+    pub(crate) old_lives: bool,
     /// Both replicas take themselves for the leader, always.
     pub(crate) both_lead: bool,
     /// Of each replica's gate.
@@ -109,7 +111,7 @@ impl History {
     fn new(kind: Kind) -> Self {
         let (server, revoiceit) = (Server::new(), Revoiceit::default());
         server.lock().witness.revoiceit = revoiceit.clone();
-        revoiceit.lock().rotates = kind.rotates;
+        (revoiceit.lock().rotates, revoiceit.lock().old_lives) = (kind.rotates, kind.old_lives);
         let now = clock::truth();
         let wanted = (0..kind.resources).map(|number| Wanted {
             name: format!("speech-{number}"),

@@ -1,6 +1,9 @@
 //! What pods see, and what must be in the end.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::SignedDuration;
 use revoiceit_operator::api::names;
@@ -82,7 +85,7 @@ impl History {
         self.complain(&complaints);
     }
 
-    /// Every token that is live is in a ledger, or counted as lost.
+    /// Every token that is live is in a ledger, or counted as lost; and for each cause there was one line, and for each that was lost another issue.
     pub(crate) fn check_tokens(&mut self) {
         let mut complaints = Vec::new();
         {
@@ -105,6 +108,19 @@ impl History {
                     complaints.push(format!("{} has {counted} tokens counted as lost, and {lost} that were", wanted.name));
                 }
                 let issues = revoiceit.issues.get(&client).copied().unwrap_or(0);
+                let of = |tokens: &HashMap<String, HashSet<usize>>, is_meant: fn(&revoiceit::Refresh) -> bool| {
+                    tokens.get(&client).into_iter().flatten().filter(|number| is_meant(&revoiceit.refresh[**number])).count() as u32
+                };
+                let lines = of(&inner.witness.lines, |token| token.is_issued);
+                // A line is a cause for another if Revoiceit answered its refreshes with failures, whatever the operator says.
+                let causes = wanted.causes + of(&inner.witness.closed, |token| token.has_failed);
+                let garbled = revoiceit.garbled.get(&client).copied().unwrap_or(0);
+                if lines > causes || u64::from(issues) > u64::from(causes + garbled) + counted {
+                    complaints.push(format!(
+                        "{} had {lines} lines in use and {issues} issues for {causes} causes, {counted} counted as lost and {garbled} garbled",
+                        wanted.name
+                    ));
+                }
                 let is_quiet = !self.kind.faults && self.kind.storms == 0;
                 if is_quiet && issues != wanted.causes {
                     complaints.push(format!("{} has {issues} lines of tokens for {} causes", wanted.name, wanted.causes));

@@ -24,6 +24,8 @@ pub(crate) struct Revoiceit(Arc<Mutex<Inner>>);
 pub(crate) struct Inner {
     pub(crate) weather: Weather,
     pub(crate) rotates: bool,
+    /// The token that a refresh replaces lives on.
+    pub(crate) old_lives: bool,
     /// The secret of each client.
     pub(crate) secrets: HashMap<String, String>,
     pub(crate) refresh: Vec<Refresh>,
@@ -34,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) issues: HashMap<String, u32>,
     /// Calls that may have made a refresh token and brought none, by client.
     pub(crate) lost: HashMap<String, u32>,
+    /// Issues that were processed, and of whose answer the refresh token alone could be read, by client.
+    pub(crate) garbled: HashMap<String, u32>,
     /// The tokens that a refresh may have replaced, for all that the operator knows.
     doubted: HashSet<usize>,
 }
@@ -55,6 +59,10 @@ pub(crate) struct Refresh {
     pub(crate) client: String,
     pub(crate) is_live: bool,
     pub(crate) is_revoked: bool,
+    /// It came of an issue, and not of a refresh.
+    pub(crate) is_issued: bool,
+    /// A refresh of it was answered with a failure, before it was revoked: a line that ends so may have another in its place.
+    pub(crate) has_failed: bool,
 }
 
 pub(crate) struct Access {
@@ -97,6 +105,7 @@ impl Revoiceit {
         }
         if weather == Weather::Overloaded || chance(10) {
             let retry_after = fastrand::bool().then(|| Duration::from_secs(fastrand::u64(1..120)));
+            self.lock().note_failure(&call);
             return Err(Failure::Unavailable { retry_after });
         }
         if chance(5) {
@@ -127,6 +136,7 @@ impl Revoiceit {
     }
 
     fn garbled<T>(&self, call: &Call, done: Done) -> Result<T, Failure> {
+        self.lock().note_failure(call);
         let refresh = match done {
             Done::Rejected => return Err(Failure::Unavailable { retry_after: None }),
             Done::Revoked(_) => {
@@ -136,8 +146,10 @@ impl Revoiceit {
             Done::Issued { refresh, .. } => fastrand::bool().then_some(refresh),
             Done::Refreshed { rotated, .. } => rotated.filter(|_| fastrand::bool()),
         };
-        if refresh.is_none() {
-            self.lock().count_lost(call);
+        match (&refresh, call) {
+            (None, _) => self.lock().count_lost(call),
+            (Some(_), Call::Issue { client, .. }) => *self.lock().garbled.entry(client.clone()).or_default() += 1,
+            _ => {}
         }
         Err(Failure::Malformed { refresh: refresh.map(RefreshToken::new) })
     }
@@ -148,16 +160,19 @@ impl Inner {
         match call {
             Call::Issue { client, secret } if self.secrets.get(&client) == Some(&secret) => {
                 *self.issues.entry(client.clone()).or_default() += 1;
-                let refresh = self.hand_out_refresh(&client);
+                let refresh = self.hand_out_refresh(&client, true);
                 Done::Issued { access: self.hand_out_access(&client, refresh), refresh: format!("r-{refresh}") }
             }
             Call::Issue { .. } => Done::Rejected,
-            Call::Refresh(token) => match number(&token).filter(|number| self.refresh[*number].is_live) {
-                None => Done::Rejected,
+            Call::Refresh(ref token) => match number(token).filter(|number| self.refresh[*number].is_live) {
+                None => {
+                    self.note_failure(&call);
+                    Done::Rejected
+                }
                 Some(old) => {
                     let client = self.refresh[old].client.clone();
-                    let new = self.rotates.then(|| self.hand_out_refresh(&client));
-                    if new.is_some() {
+                    let new = self.rotates.then(|| self.hand_out_refresh(&client, false));
+                    if new.is_some() && !self.old_lives {
                         self.refresh[old].is_live = false;
                     }
                     let access = self.hand_out_access(&client, new.unwrap_or(old));
@@ -175,8 +190,8 @@ impl Inner {
         }
     }
 
-    fn hand_out_refresh(&mut self, client: &str) -> usize {
-        self.refresh.push(Refresh { client: client.to_owned(), is_live: true, is_revoked: false });
+    fn hand_out_refresh(&mut self, client: &str, is_issued: bool) -> usize {
+        self.refresh.push(Refresh { client: client.to_owned(), is_live: true, is_revoked: false, is_issued, has_failed: false });
         self.refresh.len() - 1
     }
 
@@ -200,6 +215,15 @@ impl Inner {
             },
         };
         *self.lost.entry(client).or_default() += 1;
+    }
+
+    fn note_failure(&mut self, call: &Call) {
+        if let Call::Refresh(token) = call
+            && let Some(number) = number(token)
+        {
+            let token = &mut self.refresh[number];
+            token.has_failed |= !token.is_revoked;
+        }
     }
 
     /// One of the refresh tokens dies.

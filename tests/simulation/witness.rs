@@ -1,6 +1,9 @@
 //! Sees every change to every object, and says which must not have happened.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use revoiceit_operator::api::names;
@@ -21,6 +24,10 @@ pub(crate) struct Witness {
     pub(crate) violations: Vec<String>,
     /// Suspects that were counted, by client.
     pub(crate) suspects: HashMap<String, u64>,
+    /// The refresh tokens of the lines that were in use, by client.
+    pub(crate) lines: HashMap<String, HashSet<usize>>,
+    /// Those in whose place another line was wanted because their refreshes failed.
+    pub(crate) closed: HashMap<String, HashSet<usize>>,
     /// Objects that operators wrote, but for leases.
     pub(crate) writes: u64,
     /// Of all that happened, in order: two histories with the same one are the same.
@@ -89,6 +96,12 @@ impl Witness {
         let Some(now) = record(&change.object) else { return };
         let before = self.last.get(&change.key).and_then(|before| record(before)).map_or(0, |record| lost(&record));
         let client = client_of(now["resource"]["name"].as_str().expect("a name"));
+        if let Some(line) = now["live"]["refresh"].as_str().and_then(number) {
+            self.lines.entry(client.clone()).or_default().insert(line);
+            if ["refreshRejected", "refreshFailing"].contains(&now["intent"]["cause"].as_str().unwrap_or_default()) {
+                self.closed.entry(client.clone()).or_default().insert(line);
+            }
+        }
         *self.suspects.entry(client).or_default() += lost(&now).saturating_sub(before);
     }
 
