@@ -56,7 +56,7 @@ async fn each_at_each_request<K: Kind>(kind: K, faults: &[(&str, Fault)], switch
     let points = faults.iter().flat_map(|fault| (0..requests).map(move |number| (number, fault)));
     let met = points.map(async |(number, (word, fault))| {
         let name = format!("{word}-{number:02}");
-        stage.fault_at(&kind, &name, number, fault.clone()).await.map(drop).with_context(|| name)
+        stage.fault_at(&kind, &name, number, fault.clone()).await.with_context(|| name)
     });
     stream::iter(met).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     stage.end().await

@@ -45,8 +45,11 @@ pub(crate) async fn kill_at_each_request<K: Kind>(kind: K, switch: fn(&mut Switc
         let acts = stage.kill_at_every_other(&kind, first).await?;
         stage.end().await.map(|()| acts)
     };
-    let (mut acts, others) = tokio::try_join!(every_other(0), every_other(1))?;
+    let ((mut acts, end), (others, other_end)) = tokio::try_join!(every_other(0), every_other(1))?;
     acts.extend(others);
+    // Where one of them found no more requests, the other found none that does anything.
+    let end = end.min(other_end);
+    ensure!(end > 1 && acts.keys().all(|number| *number < end), "there was no request {end}, and {acts:?}");
     Ok(acts.into_values().collect())
 }
 
@@ -102,17 +105,18 @@ impl Stage {
         self.operator.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Every other request of a pass of this kind, with what it writes or calls.
-    async fn kill_at_every_other<K: Kind>(&self, kind: &K, first: usize) -> Result<BTreeMap<usize, &'static str>> {
-        let mut acts = BTreeMap::new();
-        for number in (first..).step_by(2) {
-            let Some(request) = self.kill_at(kind, number, Side::Before).await? else { break };
+    /// Every other request of a pass of this kind, with what it writes or calls, and the first number that there was none of.
+    async fn kill_at_every_other<K: Kind>(&self, kind: &K, first: usize) -> Result<(BTreeMap<usize, &'static str>, usize)> {
+        let (mut acts, mut number) = (BTreeMap::new(), first);
+        while let Some(request) = self.kill_at(kind, number, Side::Before).await? {
             acts.extend(act(&request).map(|act| (number, act)));
             if request.contains(" /auth/") {
-                self.kill_at(kind, number, Side::After).await?;
+                let same = self.kill_at(kind, number, Side::After).await?;
+                ensure!(same.as_ref() == Some(&request), "request {number} was {request} before, and is {same:?} now");
             }
+            number += 2;
         }
-        Ok(acts)
+        Ok((acts, number))
     }
 
     /// Nothing was told that should not have been.
@@ -136,7 +140,7 @@ impl Stage {
                 return anyhow::Ok(None);
             }
             self.kill();
-            let request = self.proxy.fitted(stop).pop();
+            let request = self.proxy.fitted(stop).into_iter().nth(number).context("the request that it stood at")?;
             let record = self.record(&name).await?;
             let is_lost = record.as_ref().is_some_and(|record| !record["intent"].is_null());
             if side == Side::After {
@@ -150,7 +154,7 @@ impl Stage {
                 eventually("the late request to be served", GENEROUS, async || zero(self.proxy.held(stop))).await?;
                 self.converges(kind, &name, is_lost).await?;
             }
-            Ok(request)
+            Ok(Some(request))
         };
         point().await.with_context(|| format!("killed at request {number} ({side:?})"))
     }
@@ -227,18 +231,28 @@ impl Stage {
 
     /// How many requests a pass of this kind sends to the API server when nothing goes wrong.
     pub(crate) async fn requests<K: Kind>(&self, kind: &K) -> Result<usize> {
-        let undisturbed = self.fault_at(kind, "undisturbed", usize::MAX, Fault::reset()).await?;
+        let undisturbed = self.meets(kind, "undisturbed", Fault::reset().after(usize::MAX), 0).await?;
         Ok(self.proxy.fitted(undisturbed).len())
     }
 
     /// A fault meets one request of a pass: all comes to what it should be, nothing is asked of Revoiceit twice, and nothing is taken for lost.
-    pub(crate) async fn fault_at<K: Kind>(&self, kind: &K, name: &str, number: usize, fault: Fault) -> Result<FaultId> {
+    pub(crate) async fn fault_at<K: Kind>(&self, kind: &K, name: &str, number: usize, fault: Fault) -> Result<()> {
+        self.meets(kind, name, fault.after(number).times(1), 1).await.map(drop)
+    }
+
+    /// The same, of a fault that is to strike so many times.
+    async fn meets<K: Kind>(&self, kind: &K, name: &str, fault: Fault, times: usize) -> Result<FaultId> {
         kind.prepare(self, name).await?;
         let is_about_it = self.requests_about(name).await?;
         let which = move |method: &str, path: &str, body: &[u8]| !path.starts_with("/auth/") && is_about_it(method, path, body);
-        let fault = self.proxy.inject(fault.which(which).after(number).times(1));
+        let fault = self.proxy.inject(fault.which(which));
         kind.cause(self, name).await?;
-        eventually("all to be as it should be", GENEROUS, async || kind.is_done(self, name).await).await?;
+        // A look that follows upon the end may be what it strikes.
+        eventually("the fault to strike, and all to be as it should be", GENEROUS, async || {
+            ensure!(self.proxy.struck(fault) == times, "it met none of {:?}", self.proxy.fitted(fault));
+            kind.is_done(self, name).await
+        })
+        .await?;
         tokio::time::sleep(SETTLED).await;
         self.converges(kind, name, false).await?;
         let refreshes = self.done(name, Effect::Refreshed) + self.done(name, Effect::Rotated);
