@@ -66,6 +66,15 @@ enum Side {
     After,
 }
 
+/// What a killed operator had begun, and nobody knows the end of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    /// An intent stood: what it was for counts as lost, and another line is asked for.
+    intent: bool,
+    /// A refresh without one, since it brings no refresh token: repeating it loses nothing.
+    refresh: bool,
+}
+
 /// One world, and the one operator in it.
 pub(crate) struct Stage {
     pub(crate) world: World,
@@ -141,18 +150,17 @@ impl Stage {
             }
             self.kill();
             let request = self.proxy.fitted(stop).into_iter().nth(number).context("the request that it stood at")?;
-            let record = self.record(&name).await?;
-            let is_lost = record.as_ref().is_some_and(|record| !record["intent"].is_null());
+            let left = self.left(&name, &request).await?;
             if side == Side::After {
                 self.proxy.lift(stop);
             }
             self.start().await?;
-            self.converges(kind, &name, is_lost).await?;
+            self.converges(kind, &name, left).await?;
             if side == Side::Before {
                 // The request was under way when its sender died, and comes late.
                 self.proxy.lift(stop);
                 eventually("the late request to be served", GENEROUS, async || zero(self.proxy.held(stop))).await?;
-                self.converges(kind, &name, is_lost).await?;
+                self.converges(kind, &name, left).await?;
             }
             Ok(Some(request))
         };
@@ -171,22 +179,33 @@ impl Stage {
         .await
     }
 
-    /// All is done, once, and no token is lost but one whose intent stood when the operator was killed.
-    async fn converges<K: Kind>(&self, kind: &K, name: &str, is_lost: bool) -> Result<()> {
+    /// What an operator left that was killed at this request.
+    async fn left(&self, name: &str, request: &str) -> Result<Left> {
+        let record = self.record(name).await?;
+        let intent = record.as_ref().is_some_and(|record| !record["intent"].is_null());
+        let (kept, truth) = (record.map(|record| record.to_string()).unwrap_or_default(), self.world.sandbox.truth());
+        // The first access token of a line is of its issue.
+        let newest =
+            truth.lines.iter().rfind(|line| self.is_client_of(&line.client, name)).and_then(|line| line.access.iter().skip(1).last());
+        let is_unsaved = request.ends_with(" /auth/refresh") || newest.is_some_and(|token| !kept.contains(&token.token));
+        Ok(Left { intent, refresh: is_unsaved && !intent })
+    }
+
+    /// All is done, once, but for what a killed operator left undone; and no token is lost but one whose intent stood.
+    async fn converges<K: Kind>(&self, kind: &K, name: &str, left: Left) -> Result<()> {
         eventually("all to be as it should be", GENEROUS, async || kind.is_done(self, name).await).await?;
         let record = self.record(name).await?;
         let suspects = record.as_ref().map_or(0, |record| record["suspects"]["lost"].as_u64().unwrap_or_default());
         // At the end of a ledger they are told; here a resource never goes with any.
-        ensure!(record.is_none() || suspects == u64::from(is_lost), "{suspects} suspects; the intent stood: {is_lost}");
+        ensure!(record.is_none() || suspects == u64::from(left.intent), "{suspects} suspects, {left:?}");
         let (kept, truth) = (record.map(|record| record.to_string()).unwrap_or_default(), self.world.sandbox.truth());
         let lines = truth.lines.iter().filter(|line| self.is_client_of(&line.client, name));
         let live = lines.flat_map(|line| &line.refresh).filter(|token| token.state == RefreshState::Live);
         let missing = live.filter(|token| !kept.contains(&token.token)).count();
         ensure!(missing as u64 <= suspects, "{missing} live tokens are in no ledger, {suspects} suspected");
         let (issues, refreshes) = (self.done(name, Effect::Issued), self.done(name, Effect::Refreshed) + self.done(name, Effect::Rotated));
-        // A refresh that brings no refresh token has no intent: repeating it loses nothing.
-        ensure!(issues <= K::CALLS.0 + usize::from(is_lost), "{issues} issues");
-        ensure!(refreshes <= K::CALLS.1 + 1, "{refreshes} refreshes");
+        ensure!(issues <= K::CALLS.0 + usize::from(left.intent), "{issues} issues, {left:?}");
+        ensure!(refreshes <= K::CALLS.1 + usize::from(left.refresh), "{refreshes} refreshes, {left:?}");
         Ok(())
     }
 
@@ -254,13 +273,13 @@ impl Stage {
         })
         .await?;
         tokio::time::sleep(SETTLED).await;
-        self.converges(kind, name, false).await?;
+        self.converges(kind, name, Left::default()).await?;
         let refreshes = self.done(name, Effect::Refreshed) + self.done(name, Effect::Rotated);
         ensure!(refreshes == K::CALLS.1, "{refreshes} refreshes");
         self.proxy.lift(fault);
         if self.proxy.held(fault) > 0 {
             eventually("the late request to be served", GENEROUS, async || zero(self.proxy.held(fault))).await?;
-            self.converges(kind, name, false).await?;
+            self.converges(kind, name, Left::default()).await?;
         }
         Ok(fault)
     }
