@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A resource with a client of its own, which has its first token. No token outlives its line by more than a moment.
-async fn supplied(stage: &Stage, name: &str) -> Result<()> {
+pub(crate) async fn supplied(stage: &Stage, name: &str) -> Result<()> {
     stage.world.own(name, json!({ "revocation": { "grace": "0s" } })).await?;
     until(stage, name, 1).await
 }
@@ -165,8 +165,8 @@ async fn at_each_request_for_another_name_of_the_target() -> Result<()> {
 }
 
 /// Somebody edits the target, or deletes it.
-struct Repair {
-    deleted: bool,
+pub(crate) struct Repair {
+    pub(crate) deleted: bool,
 }
 
 impl Kind for Repair {
@@ -245,9 +245,21 @@ async fn at_each_request_for_a_deletion() -> Result<()> {
     Ok(())
 }
 
-/// A resource that went while no operator ran, its finalizer taken off by force. How many looks prove its absence is a matter of time: reads and
-/// all else are counted apart, so that each has one number in every run.
-struct Gone<const READS: bool>;
+/// While no operator runs: a resource goes, its finalizer taken off by force, and its target with it.
+pub(crate) async fn vanishes(stage: &Stage, name: &str) -> Result<()> {
+    stage.world.patch(name, &json!({ "metadata": { "finalizers": null } })).await?;
+    stage.world.resources().delete(name, &DeleteParams::default()).await?;
+    let target = format!("{name}-token");
+    eventually("the collector to have taken the target", GENEROUS, async || {
+        ensure!(stage.world.secrets().get_opt(&target).await?.is_none(), "it is there");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+/// A resource that went while no operator ran. How many looks prove its absence is a matter of time: reads and all else are counted apart, so that
+/// each has one number in every run.
+pub(crate) struct Gone<const READS: bool>;
 
 impl<const READS: bool> Kind for Gone<READS> {
     const CALLS: (usize, usize) = (1, 0);
@@ -256,14 +268,7 @@ impl<const READS: bool> Kind for Gone<READS> {
     async fn prepare(&self, stage: &Stage, name: &str) -> Result<()> {
         supplied(stage, name).await?;
         stage.kill();
-        stage.world.patch(name, &json!({ "metadata": { "finalizers": null } })).await?;
-        stage.world.resources().delete(name, &DeleteParams::default()).await?;
-        let target = format!("{name}-token");
-        eventually("the collector to have taken the target", GENEROUS, async || {
-            ensure!(stage.world.secrets().get_opt(&target).await?.is_none(), "it is there");
-            anyhow::Ok(())
-        })
-        .await
+        vanishes(stage, name).await
     }
 
     async fn cause(&self, stage: &Stage, _: &str) -> Result<()> {

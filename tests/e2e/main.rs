@@ -38,6 +38,7 @@ mod poison;
 mod recreated;
 mod refusals;
 mod release;
+mod requests;
 mod resource;
 mod restart;
 mod revocations;

@@ -1,10 +1,9 @@
-//! The way to the API server fails at each request of each kind of pass, in each way: all comes to what it should be by itself, with one token
-//! for one cause, and nothing is taken for lost.
+//! Watches and lists fail or fall silent, and the whole control plane stands still or dies: all comes to what it should be by itself, with one
+//! token for one cause, and nothing is taken for lost.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams};
 use revoiceit_harness::{
@@ -13,90 +12,15 @@ use revoiceit_harness::{
     wait::{GENEROUS, eventually},
 };
 use revoiceit_operator::{api::names, runtime::clock};
-use revoiceit_sandbox::{Call, Rotation, Switches};
+use revoiceit_sandbox::Call;
 use serde_json::json;
 
 use crate::{
-    crashes::{Deletion, First, OtherCredentials, Refresh, Rename},
     deletion::impatient,
     shared::{INSTALL, install},
-    stage::{Kind, Stage},
+    stage::Stage,
     world::{World, short_lived},
 };
-
-/// What the API server says when it has too much to do.
-fn too_many() -> Fault {
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 429, "reason": "TooManyRequests", "message": "injected",
-        "details": { "retryAfterSeconds": 1 },
-    });
-    Fault::answer(429, status.to_string()).header("content-type", "application/json").header("retry-after", "1")
-}
-
-fn faults() -> [(&'static str, Fault); 7] {
-    [
-        ("lost", Fault::lost_reply()),
-        ("reset", Fault::reset()),
-        ("conflict", Fault::status(409, "Conflict")),
-        ("busy", too_many()),
-        ("error", Fault::status(500, "InternalError")),
-        ("away", Fault::status(503, "ServiceUnavailable")),
-        ("page", Fault::answer(404, "<html>").header("content-type", "text/html")),
-    ]
-}
-
-/// How many resources are at work at once.
-const AT_ONCE: usize = 24;
-
-/// Each fault at each request of a pass of this kind, each with another resource.
-async fn each_at_each_request<K: Kind>(kind: K, faults: &[(&str, Fault)], switch: fn(&mut Switches)) -> Result<()> {
-    let stage = Stage::new(switch).await?;
-    let requests = stage.requests(&kind).await?;
-    ensure!(requests >= 5, "{requests} requests");
-    let points = faults.iter().flat_map(|fault| (0..requests).map(move |number| (number, fault)));
-    let met = points.map(async |(number, (word, fault))| {
-        let name = format!("{word}-{number:02}");
-        stage.fault_at(&kind, &name, number, fault.clone()).await.with_context(|| name)
-    });
-    stream::iter(met).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-    stage.end().await
-}
-
-#[tokio::test]
-async fn each_fault_at_each_request_for_a_first_token() -> Result<()> {
-    each_at_each_request(First { is_there: true }, &faults(), |_| {}).await
-}
-
-#[tokio::test]
-async fn some_faults_at_each_request_for_a_refresh() -> Result<()> {
-    each_at_each_request(Refresh { rotates: false }, &faults()[..4], |_| {}).await
-}
-
-#[tokio::test]
-async fn a_lost_reply_to_each_request_for_a_refresh_that_rotates() -> Result<()> {
-    each_at_each_request(Refresh { rotates: true }, &faults()[..1], |switches| switches.rotation = Rotation::OldDies).await
-}
-
-#[tokio::test]
-async fn a_lost_reply_to_each_request_for_other_credentials() -> Result<()> {
-    each_at_each_request(OtherCredentials, &faults()[..1], |_| {}).await
-}
-
-#[tokio::test]
-async fn a_lost_reply_to_each_request_for_another_name_of_the_target() -> Result<()> {
-    each_at_each_request(Rename, &faults()[..1], |_| {}).await
-}
-
-#[tokio::test]
-async fn a_lost_reply_to_each_request_for_a_deletion() -> Result<()> {
-    each_at_each_request(Deletion, &faults()[..1], |_| {}).await
-}
-
-/// It comes late all the same. Calls to the API server are given half a minute.
-#[tokio::test]
-async fn a_request_that_hangs_is_given_up_and_judged_by_what_is_there() -> Result<()> {
-    each_at_each_request(First { is_there: true }, &[("hang", Fault::detain())], |_| {}).await
-}
 
 #[tokio::test]
 async fn a_watch_that_ends_with_a_410_begins_anew_and_what_happened_meanwhile_is_seen() -> Result<()> {

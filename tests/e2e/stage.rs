@@ -248,24 +248,34 @@ impl Stage {
         })
     }
 
-    /// How many requests a pass of this kind sends to the API server when nothing goes wrong.
-    pub(crate) async fn requests<K: Kind>(&self, kind: &K) -> Result<usize> {
-        let undisturbed = self.meets(kind, "undisturbed", Fault::reset().after(usize::MAX), 0).await?;
+    /// How many requests a pass of this kind sends to the API server when nothing goes wrong, with a resource of this name.
+    pub(crate) async fn requests<K: Kind>(&self, kind: &K, name: &str) -> Result<usize> {
+        kind.prepare(self, name).await?;
+        let undisturbed = self.arm::<K>(name, usize::MAX, Fault::reset()).await?;
+        kind.cause(self, name).await?;
+        self.weathers(kind, name, undisturbed, 0).await?;
         Ok(self.proxy.fitted(undisturbed).len())
     }
 
     /// A fault meets one request of a pass: all comes to what it should be, nothing is asked of Revoiceit twice, and nothing is taken for lost.
     pub(crate) async fn fault_at<K: Kind>(&self, kind: &K, name: &str, number: usize, fault: Fault) -> Result<()> {
-        self.meets(kind, name, fault.after(number).times(1), 1).await.map(drop)
+        kind.prepare(self, name).await?;
+        let fault = self.arm::<K>(name, number, fault).await?;
+        kind.cause(self, name).await?;
+        self.weathers(kind, name, fault, 1).await
     }
 
-    /// The same, of a fault that is to strike so many times.
-    async fn meets<K: Kind>(&self, kind: &K, name: &str, fault: Fault, times: usize) -> Result<FaultId> {
-        kind.prepare(self, name).await?;
+    /// Before the cause: the request to the API server with this number is to meet a fault.
+    pub(crate) async fn arm<K: Kind>(&self, name: &str, number: usize, fault: Fault) -> Result<FaultId> {
         let is_about_it = self.requests_about(name).await?;
-        let which = move |method: &str, path: &str, body: &[u8]| !path.starts_with("/auth/") && is_about_it(method, path, body);
-        let fault = self.proxy.inject(fault.which(which));
-        kind.cause(self, name).await?;
+        let which = move |method: &str, path: &str, body: &[u8]| {
+            K::COUNTED(method) && !path.starts_with("/auth/") && is_about_it(method, path, body)
+        };
+        Ok(self.proxy.inject(fault.which(which).after(number).times(1)))
+    }
+
+    /// After the cause: the fault strikes so many times, and all comes to what it should be.
+    pub(crate) async fn weathers<K: Kind>(&self, kind: &K, name: &str, fault: FaultId, times: usize) -> Result<()> {
         // A look that follows upon the end may be what it strikes.
         eventually("the fault to strike, and all to be as it should be", GENEROUS, async || {
             ensure!(self.proxy.struck(fault) == times, "it met none of {:?}", self.proxy.fitted(fault));
@@ -281,7 +291,7 @@ impl Stage {
             eventually("the late request to be served", GENEROUS, async || zero(self.proxy.held(fault))).await?;
             self.converges(kind, name, Left::default()).await?;
         }
-        Ok(fault)
+        Ok(())
     }
 
     /// The ledger of a resource that is or was there, if there is one.
