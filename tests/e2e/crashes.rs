@@ -205,6 +205,66 @@ async fn at_each_request_for_the_repair_of_a_deleted_target() -> Result<()> {
     Ok(())
 }
 
+/// Somebody writes another token into the target and makes it immutable, so that another Secret has to take its place.
+struct Immutable;
+
+impl Kind for Immutable {
+    const CALLS: (usize, usize) = (1, 0);
+
+    async fn prepare(&self, stage: &Stage, name: &str) -> Result<()> {
+        supplied(stage, name).await
+    }
+
+    async fn cause(&self, stage: &Stage, name: &str) -> Result<()> {
+        let fixed = json!({ "immutable": true, "stringData": { "accessToken": "theirs" } });
+        stage.world.patch_secret(&format!("{name}-token"), &fixed).await.map(drop)
+    }
+
+    async fn is_done(&self, stage: &Stage, name: &str) -> Result<()> {
+        let target = stage.world.secrets().get(&format!("{name}-token")).await?;
+        ensure!(target.immutable.is_none(), "it is immutable");
+        has_revision(stage, name, 1).await
+    }
+}
+
+#[tokio::test]
+async fn at_each_request_for_an_immutable_target() -> Result<()> {
+    let acts = kill_at_each_request(Immutable, |_| {}).await?;
+    assert_eq!(acts, ["delete target", "target"]);
+    Ok(())
+}
+
+/// A Secret of somebody else's is in the place of the target, and its owner consents to its being replaced.
+struct Adoption;
+
+impl Kind for Adoption {
+    const CALLS: (usize, usize) = (1, 0);
+
+    async fn prepare(&self, stage: &Stage, name: &str) -> Result<()> {
+        stage.world.foreign_secret(&format!("{name}-token")).await?;
+        stage.world.own(name, json!({ "revocation": { "grace": "0s" } })).await?;
+        stage.world.reason(name, "TargetConflict").await.map(drop)
+    }
+
+    async fn cause(&self, stage: &Stage, name: &str) -> Result<()> {
+        let consent = json!({ "metadata": { "annotations": { names::ADOPT_ANNOTATION: name } } });
+        stage.world.patch_secret(&format!("{name}-token"), &consent).await.map(drop)
+    }
+
+    async fn is_done(&self, stage: &Stage, name: &str) -> Result<()> {
+        let keys: Vec<String> = stage.world.secrets().get(&format!("{name}-token")).await?.data.unwrap_or_default().into_keys().collect();
+        ensure!(keys == ["accessToken"], "it holds {keys:?}");
+        has_revision(stage, name, 1).await
+    }
+}
+
+#[tokio::test]
+async fn at_each_request_for_the_adoption_of_a_foreign_secret() -> Result<()> {
+    let acts = kill_at_each_request(Adoption, |_| {}).await?;
+    assert_eq!(acts, ["try", "ledger", "resource", "issue", "ledger", "target", "status"]);
+    Ok(())
+}
+
 /// A resource with a line in use and one on its way out.
 async fn with_two_lines(stage: &Stage, name: &str) -> Result<()> {
     stage.world.own(name, json!({ "revocation": { "grace": "1h" } })).await?;

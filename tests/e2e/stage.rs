@@ -296,6 +296,10 @@ impl Stage {
 
     /// The ledger of a resource that is or was there, if there is one.
     async fn ledger(&self, name: &str) -> Result<Option<Secret>> {
+        // By its name, if that is known: in the end there are many, and all are asked for again and again.
+        if let Some(uid) = self.world.resources().get_opt(name).await?.and_then(|resource| resource.uid()) {
+            return Ok(self.ledgers().get_opt(&names::ledger_name(&uid)).await?);
+        }
         let of = format!("{}/{name}", self.world.tenant);
         let ledgers = self.ledgers().list(&ListParams::default().fields(&format!("type={}", names::LEDGER_TYPE))).await?.items;
         Ok(ledgers.into_iter().find(|ledger| ledger.annotations().get(names::RESOURCE_ANNOTATION) == Some(&of)))
