@@ -90,14 +90,7 @@ impl World {
     /// Every refresh token that lives is in a ledger, or covered by what the resources say may be lost; every one that came through is in a
     /// ledger or ended. To be called at rest.
     pub(crate) async fn nothing_is_forgotten(&self) -> Result<()> {
-        let ledgers: Api<Secret> = Api::namespaced(self.client.clone(), &self.system);
-        let mut kept = String::new();
-        for ledger in ledgers.list(&ListParams::default()).await?.items {
-            for (_, value) in ledger.data.unwrap_or_default() {
-                kept.push_str(&String::from_utf8_lossy(&value.0));
-            }
-        }
-        let truth = self.sandbox.truth();
+        let (kept, truth) = (self.kept().await?, self.sandbox.truth());
         let missing: Vec<_> = truth.live_refresh_tokens().filter(|token| !kept.contains(token.token.as_str())).collect();
         let mut resources = Vec::new();
         for namespace in &self.tenants {
@@ -109,6 +102,18 @@ impl World {
         let came_through = missing.iter().filter(|token| token.delivery == Delivery::Delivered).count();
         ensure!(came_through == 0, "{came_through} tokens were answered and forgotten");
         Ok(())
+    }
+
+    /// What is in all ledgers.
+    pub(crate) async fn kept(&self) -> Result<String> {
+        let ledgers: Api<Secret> = Api::namespaced(self.client.clone(), &self.system);
+        let mut kept = String::new();
+        for ledger in ledgers.list(&ListParams::default()).await?.items {
+            for (_, value) in ledger.data.unwrap_or_default() {
+                kept.push_str(&String::from_utf8_lossy(&value.0));
+            }
+        }
+        Ok(kept)
     }
 }
 

@@ -17,8 +17,8 @@ use revoiceit_harness::{
     process::Signal,
     wait::{GENEROUS, eventually},
 };
-use revoiceit_operator::api::names;
-use revoiceit_sandbox::{Call, Fault, TokenForm, Truth};
+use revoiceit_operator::api::{RevoiceitCredential, names};
+use revoiceit_sandbox::{Call, Delivery, Fault, Line, RefreshState, RefreshToken, Rotation, TokenForm, Truth, UnixMillis};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -32,6 +32,8 @@ const LIFETIME: Duration = Duration::from_secs(180);
 /// No trouble lasts longer: a quarter of the lifetime is what a token has left when its refresh is due.
 const TROUBLE: u64 = 20;
 const CALM: Duration = Duration::from_secs(30);
+/// What was answered is in the ledger within this time, or its operator has ended and that was noticed, also when the API server is away.
+const IN_HAND: Duration = Duration::from_secs(TROUBLE + 40);
 
 struct Soak {
     world: World,
@@ -39,6 +41,12 @@ struct Soak {
     operators: [Option<Operator>; 2],
     /// What each pod has mounted: the token that it saw last.
     mounted: BTreeMap<String, String>,
+    /// The other clients that resources were given, and whose they are.
+    others: BTreeMap<String, String>,
+    /// When an operator was killed, frozen, or found to have ended. What it had in hand by then may be lost.
+    ends: Vec<UnixMillis>,
+    /// Whether each refresh brings another refresh token.
+    rotates: bool,
     seen: Seen,
 }
 
@@ -53,8 +61,8 @@ struct Seen {
     operators: usize,
     /// Resident memory of an operator, at most, in KiB.
     memory: u64,
-    /// What resources that were deleted said of lost tokens.
-    suspected: i32,
+    /// What each resource said of lost tokens, in the end or when it was deleted.
+    suspected: BTreeMap<String, i32>,
 }
 
 #[tokio::test]
@@ -68,13 +76,29 @@ async fn an_hour_of_trouble_loses_no_token() -> Result<()> {
     for number in 0..RESOURCES {
         world.own(&name(number), json!({})).await?;
     }
-    let mut soak = Soak { world, cluster, operators: [None, None], mounted: BTreeMap::new(), seen: Seen::default() };
+    let mut soak = Soak {
+        world,
+        cluster,
+        operators: [None, None],
+        mounted: BTreeMap::new(),
+        others: BTreeMap::new(),
+        ends: Vec::new(),
+        rotates: false,
+        seen: Seen::default(),
+    };
     soak.start().await?;
     soak.all_ready().await?;
-    let began = Instant::now();
+    let whole = Duration::from_secs(60 * minutes);
+    let mut until = Instant::now() + whole;
     for round in 0.. {
-        if began.elapsed() > Duration::from_secs(60 * minutes) {
+        if Instant::now() > until {
             break;
+        }
+        if !soak.rotates && until - Instant::now() < whole / 2 {
+            // Calm is not what is asked for.
+            let calm = Instant::now();
+            soak.rotate().await?;
+            until += calm.elapsed();
         }
         soak.edit(round).await?;
         soak.trouble(round).await?;
@@ -102,10 +126,22 @@ impl Soak {
             let kubeconfig =
                 self.cluster.kubeconfig_for_service_account(&self.world.system, names::OPERATOR, &self.cluster.server()).await?;
             let process = self.world.spawn(&kubeconfig, &["--leader-elect=true", "--log-level=info"])?;
-            *place = Some(Operator::listening(process).await?);
+            if place.replace(Operator::listening(process).await?).is_some() {
+                self.ends.push(UnixMillis::now());
+            }
             self.seen.operators += 1;
         }
         Ok(())
+    }
+
+    /// From now on each refresh brings another refresh token. A resource's first one is not written down before it is asked for: so all is well
+    /// until every resource has had it, and no new one comes after that.
+    async fn rotate(&mut self) -> Result<()> {
+        println!("refresh tokens rotate from now on");
+        self.rotates = true;
+        self.world.sandbox.switch(|switches| switches.rotation = Rotation::OldDies)?;
+        self.pass(LIFETIME).await?;
+        self.all_ready().await
     }
 
     /// Pods look at their tokens for so long.
@@ -144,7 +180,8 @@ impl Soak {
     async fn trouble(&mut self, round: usize) -> Result<()> {
         let lasts = Duration::from_secs(1 + scattered(round, 1, usize::try_from(TROUBLE)?) as u64);
         let (which, operator) = (scattered(round, 2, 14), scattered(round, 3, 2));
-        let faults = |fault: Fault| self.world.sandbox.inject(fault).map(drop);
+        let sandbox = &self.world.sandbox;
+        let faults = |fault: Fault| sandbox.inject(fault).map(drop);
         let word = match which {
             0 => self.on_operator(operator, Signal::KILL, "operator killed")?,
             1 => self.on_operator(operator, Signal::TERM, "operator told to end")?,
@@ -191,7 +228,8 @@ impl Soak {
         Ok(())
     }
 
-    fn on_operator(&self, number: usize, signal: Signal, word: &'static str) -> Result<&'static str> {
+    fn on_operator(&mut self, number: usize, signal: Signal, word: &'static str) -> Result<&'static str> {
+        self.ends.push(UnixMillis::now());
         let operator = self.operators[number].as_ref().filter(|operator| operator.process.is_running());
         operator.map_or(Ok(()), |operator| operator.signal(signal)).map(|()| word)
     }
@@ -214,6 +252,7 @@ impl Soak {
                 2 => {
                     let (id, secret) = (format!("{name}-{round}"), format!("{CANARY}-{name}-{round}"));
                     world.sandbox.add_client(&id, &secret);
+                    self.others.insert(id.clone(), name.clone());
                     let pair = json!({ "stringData": { "clientId": id, "clientSecret": secret } });
                     world.patch_secret(&name, &pair).await.map(|_| "given other credentials")?
                 }
@@ -221,12 +260,21 @@ impl Soak {
                     let deleted = world.secrets().delete(&resource.spec.target.name, &DeleteParams::default()).await;
                     deleted.map_or("target gone already", |_| "target deleted")
                 }
-                // Its last word about lost tokens goes with it; nothing is under way in one that is Ready.
-                4 if ready_reason(&resource) == Some("TokenReady") => {
-                    self.seen.suspected += resource.status.as_ref().and_then(|status| status.suspected_lost).unwrap_or_default();
+                // Its last word about lost tokens goes with it: so nothing is under way, and it is gone before there is trouble again.
+                4 if ready_reason(&resource) == Some("TokenReady") && world.record(&name).await?["intent"].is_null() => {
+                    self.seen.suspects(&resource);
                     world.resources().delete(&name, &DeleteParams::default()).await?;
-                    world.own(&format!("{name}-{round}"), json!({})).await?;
-                    "deleted, and another one created"
+                    eventually("the deleted one to be gone", 10 * GENEROUS, async || {
+                        ensure!(world.resources().get_opt(&name).await?.is_none(), "it is there");
+                        anyhow::Ok(())
+                    })
+                    .await?;
+                    if self.rotates {
+                        "deleted"
+                    } else {
+                        world.own(&format!("{name}-{round}"), json!({})).await?;
+                        "deleted, and another one created"
+                    }
                 }
                 _ => continue,
             };
@@ -250,9 +298,11 @@ impl Soak {
         self.pass(2 * LIFETIME).await?;
         self.all_ready().await?;
         let calls = self.world.calls();
+        for resource in self.world.resources().list(&ListParams::default()).await?.items {
+            self.seen.suspects(&resource);
+        }
         println!("{calls:?} issues, refreshes and revocations; {:#?}", self.seen);
-        let resources = self.world.resources().list(&ListParams::default()).await?.items;
-        self.seen.suspected += resources.iter().filter_map(|resource| resource.status.as_ref()?.suspected_lost).sum::<i32>();
+        self.nothing_is_forgotten(&self.world.kept().await?)?;
         self.world.resources().delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
         eventually("nothing to be left", 10 * GENEROUS, async || {
             ensure!(self.world.resources().list(&ListParams::default()).await?.items.is_empty(), "resources are there");
@@ -260,13 +310,56 @@ impl Soak {
             anyhow::Ok(())
         })
         .await?;
-        let live = self.world.sandbox.truth().live_refresh_tokens().count();
-        println!("{live} refresh tokens live, {} were said to be lost perhaps", self.seen.suspected);
-        ensure!(live <= usize::try_from(self.seen.suspected)?, "tokens were forgotten");
+        self.nothing_is_forgotten("")?;
         ensure!(self.seen.invalid == 0, "{} looks of {} found a token that was not valid", self.seen.invalid, self.seen.looks);
+        let is_rotated = |line: &Line| line.refresh.iter().any(|token| token.state == RefreshState::RotatedOut);
+        let rotated = self.world.sandbox.truth().lines.iter().filter(|line| is_rotated(line)).count();
+        ensure!(rotated > RESOURCES / 2, "only {rotated} lines have rotated");
         ensure!(self.seen.troubles.len() > 3 && self.world.sandbox.count(Call::Refresh, 0) > RESOURCES, "too little has happened");
         let running: Vec<&Operator> = self.operators.iter().flatten().filter(|operator| operator.process.is_running()).collect();
         self.world.no_secret_is_told(&running).await
+    }
+}
+
+impl Soak {
+    /// No more tokens live outside of the ledgers than each resource has said of itself; and none of them had come through, but to an operator
+    /// that ended with it in hand.
+    fn nothing_is_forgotten(&self, kept: &str) -> Result<()> {
+        let truth = self.world.sandbox.truth();
+        let mut missing: BTreeMap<&str, Vec<&RefreshToken>> = BTreeMap::new();
+        for line in &truth.lines {
+            let live = line.refresh.iter().filter(|token| token.state == RefreshState::Live);
+            let lost = live.filter(|token| !kept.contains(&token.token));
+            missing.entry(self.resource_of(&line.client)).or_default().extend(lost);
+        }
+        for (name, missing) in missing {
+            let suspected = self.seen.suspected.get(name).copied().unwrap_or_default();
+            ensure!(missing.len() <= usize::try_from(suspected)?, "{name}: {} tokens are lost, {suspected} suspected", missing.len());
+            let came_through = missing.iter().filter(|token| token.delivery == Delivery::Delivered);
+            let forgotten = came_through.filter(|token| !self.ended_within(token.issued_at, IN_HAND)).count();
+            ensure!(forgotten == 0, "{name}: {forgotten} tokens were answered and forgotten");
+        }
+        Ok(())
+    }
+
+    /// Whether an operator ended within this time after that.
+    fn ended_within(&self, after: UnixMillis, time: Duration) -> bool {
+        self.ends.iter().any(|end| *end >= after && end.since(after) <= time)
+    }
+
+    /// The resource that a client is of.
+    fn resource_of<'a>(&'a self, client: &'a str) -> &'a str {
+        let own = client.strip_suffix(&format!("-of-{}", self.world.tenant)).unwrap_or(client);
+        self.others.get(client).map_or(own, String::as_str)
+    }
+}
+
+impl Seen {
+    fn suspects(&mut self, resource: &RevoiceitCredential) {
+        let suspected = resource.status.as_ref().and_then(|status| status.suspected_lost).unwrap_or_default();
+        if suspected > 0 {
+            self.suspected.insert(resource.name_any(), suspected);
+        }
     }
 }
 
