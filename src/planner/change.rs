@@ -125,7 +125,7 @@ impl Record {
                 } else {
                     // Another has taken the intent for lost, or the resource goes, or it may be revoked already: nobody waits for this token.
                     let revision = self.take_revision();
-                    self.retire(revision, issued.refresh.clone(), now, Some(*sent_at));
+                    self.retire(revision, issued.refresh.clone(), now, worked_at(seen, *sent_at));
                 }
             }
             Hand::Refreshed { of, refreshed, sent_at } => {
@@ -192,7 +192,7 @@ impl Record {
         let Some(mut live) = self.live.take_if(|live| live.is(of) && !seen.spent.hand_doomed) else {
             if let Some(token) = &refreshed.rotated {
                 let revision = self.take_revision();
-                self.retire(revision, token.clone(), now, Some(sent_at));
+                self.retire(revision, token.clone(), now, worked_at(seen, sent_at));
             }
             return;
         };
@@ -283,4 +283,9 @@ impl Record {
         self.next_revision = self.next_revision.saturating_add(1);
         revision
     }
+}
+
+/// When the refresh token in hand has worked, unless its revocation was tried since: that it is unknown then is no dispute.
+fn worked_at(seen: &Observed, sent_at: Timestamp) -> Option<Timestamp> {
+    (!seen.spent.hand_doomed).then_some(sent_at)
 }

@@ -207,6 +207,16 @@ fn what_no_ledger_takes_and_was_not_revoked_stays_in_hand_and_both_are_tried_aga
     // One of the two may have been carried out: the token is to end, and another takes its place.
     assert_eq!(story.at("10:00:03").pass(), ["Look", "Save Fold", "Rest Reconciling: Issuing until now"]);
     assert_eq!((story.record().suspects.lost, story.record().live.is_some(), story.record().retiring.len()), (0, false, 1));
+    story.before("Revoke", |it| it.fails([crate::revoiceit::Failure::Rejected]));
+    let acts = story.pass_on_or_now();
+    assert!(acts.contains(&"Issue".to_owned()), "{acts:?}");
+    story.pass_on_or_now();
+    let record = story.record();
+    assert_eq!(
+        (record.suspects, record.retiring.len()),
+        (crate::planner::record::Suspects::default(), 0),
+        "that it is unknown is no dispute"
+    );
 }
 
 /// The first refresh that rotates has no intent: nothing but the pass itself knows what it brought.
