@@ -137,6 +137,7 @@ impl Story {
     pub(super) fn calm_down(&mut self) {
         self.failures.clear();
         self.denied.clear();
+        self.refuses_to_revoke = false;
         self.meanwhile.clear();
         self.lost_replies.clear();
         self.dies_after = None;
