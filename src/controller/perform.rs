@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Resource as _, ResourceExt,
@@ -37,15 +38,14 @@ pub(super) async fn perform<A: Auth>(cx: &Context<A>, act: &Act, seen: &Observed
         Act::Issue { until } => {
             let Source::Found { pair, .. } = &seen.source else { return Ok(Came::Changed) };
             let sent_at = cx.now();
-            // A token that came later than everybody waits for would be taken for lost already.
-            let outcome = if *until < sent_at { Err(Failure::NotSent) } else { cx.auth.issue(pair).await };
+            let outcome = if is_over(Some(*until), sent_at) { Err(Failure::NotSent) } else { cx.auth.issue(pair).await };
             pause_on_request(cx, outcome.as_ref().err());
             Ok(Came::Answered { sent_at, answer: Answer::Issue(outcome) })
         }
-        Act::Refresh { .. } => {
+        Act::Refresh { until, .. } => {
             let Some(live) = seen.record().and_then(|record| record.live.as_ref()) else { return Ok(Came::Changed) };
             let sent_at = cx.now();
-            let outcome = cx.auth.refresh(&live.refresh).await;
+            let outcome = if is_over(*until, sent_at) { Err(Failure::NotSent) } else { cx.auth.refresh(&live.refresh).await };
             pause_on_request(cx, outcome.as_ref().err());
             Ok(Came::Answered { sent_at, answer: Answer::Refresh(live.id(), outcome) })
         }
@@ -61,6 +61,11 @@ pub(super) async fn perform<A: Auth>(cx: &Context<A>, act: &Act, seen: &Observed
             Ok(Came::Told)
         }
     }
+}
+
+/// Another may have counted what such an intent was written for as lost, and try again.
+fn is_over(until: Option<Timestamp>, sent_at: Timestamp) -> bool {
+    until.is_some_and(|until| until <= sent_at)
 }
 
 fn token(seen: &Observed, which: Which) -> Option<&RefreshToken> {

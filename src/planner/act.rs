@@ -65,15 +65,17 @@ pub enum Act {
     Claim,
     /// Remove finalizer and claim.
     Release,
-    /// Obtain a new line; not sent after `until`.
+    /// Obtain a new line; not sent from `until` on.
     Issue {
         /// The intent's.
         until: Timestamp,
     },
-    /// Refresh the live line.
+    /// Refresh the live line; not sent from `until` on.
     Refresh {
         /// The revision to refresh.
         revision: u64,
+        /// The intent's, where refreshes have one.
+        until: Option<Timestamp>,
     },
     /// Revoke a refresh token.
     Revoke(Which),

@@ -170,7 +170,7 @@ pub struct Intent {
     pub source: Digest,
     /// The pass that wrote it, and that alone may use it.
     pub stamp: Stamp,
-    /// Not sent after this. An intent that is still there then was sent by a pass that died, or might have been.
+    /// Not sent from this time on. An intent that is still there then was sent by a pass that died, or might have been.
     pub until: Timestamp,
 }
 

@@ -317,14 +317,14 @@ fn refresh(v: &View) -> Option<Plan> {
     if !is_refresh_due(v) || refresh_obstacle(v).is_some() {
         return None;
     }
-    let act = Act::Refresh { revision: live.revision };
+    let act = |until| Act::Refresh { revision: live.revision, until };
     if !record.rotates {
-        return Some(call(v, act));
+        return Some(call(v, act(None)));
     }
     // The answer may carry a refresh token that takes the old one's place: as much to lose as in an issue.
     let is_mine = |intent: &Intent| intent.call == IntentCall::Refresh { revision: live.revision };
     match v.my_unsent_intent() {
-        Some(intent) if is_mine(intent) => Some(call(v, act)),
+        Some(intent) if is_mine(intent) => Some(call(v, act(Some(intent.until)))),
         Some(_) => None,
         None if v.seen.spent.answered_since_look => Some(Plan::Act(Act::Look)),
         None => Some(Plan::save(Change::Intend {

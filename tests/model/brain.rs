@@ -156,10 +156,10 @@ impl Brain {
             real::Act::Claim => Act::Claim,
             real::Act::Release => Act::Release,
             real::Act::Issue { until } => Act::Issue { until: codec::time(until) },
-            real::Act::Refresh { revision } => {
+            real::Act::Refresh { revision, until } => {
                 let live = seen.record().and_then(|record| record.live).expect("a line to refresh");
                 assert_eq!(u64::from(live.revision), revision, "only the live line is refreshed");
-                Act::Refresh { revision: live.revision, token: live.refresh }
+                Act::Refresh { revision: live.revision, token: live.refresh, until: until.map(codec::time) }
             }
             real::Act::Revoke(real::Which::Revision(revision)) => {
                 let revision = u8::try_from(revision).expect("few revisions");

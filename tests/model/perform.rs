@@ -73,9 +73,12 @@ impl Model {
             Act::Look => unreachable!("a look is read step by step"),
             Act::TryTarget(name) => self.try_target(state, &pass, name),
             Act::Tell => Came::Told,
-            Act::Issue { until } if until < 0 => Came::Issued(Err(Failure::NotSent)),
+            Act::Issue { until } if until <= 0 => Came::Issued(Err(Failure::NotSent)),
             Act::Issue { .. } => Came::Issued(self.issue(state, replica, &pass, outcome)),
-            Act::Refresh { revision, token } => {
+            Act::Refresh { revision, token, until } if until.is_some_and(|until| until <= 0) => {
+                Came::Refreshed { of: Line { revision, token }, answer: Err(Failure::NotSent) }
+            }
+            Act::Refresh { revision, token, .. } => {
                 Came::Refreshed { of: Line { revision, token }, answer: self.refresh(state, replica, &pass, token, outcome) }
             }
             Act::Revoke { which, token } => Came::Revoked { which, answer: self.revoke(state, replica, &pass, token, outcome) },

@@ -197,7 +197,7 @@ pub(crate) enum Act {
     Claim,
     Release,
     Issue { until: Time },
-    Refresh { revision: u8, token: u8 },
+    Refresh { revision: u8, token: u8, until: Option<Time> },
     Revoke { which: Which, token: u8 },
     Tell,
 }

@@ -29,6 +29,10 @@ fn a_call_is_made_on_an_intent_of_ones_own_and_no_later_than_it_says() {
         .with(record().listed(TARGET).intent("me", "10:01:30"))
         .edited(|it| it.spent.tried = Some(name(TARGET)));
     assert_eq!(plan(&seen, at("10:00")), Plan::Act(Act::Issue { until: at("10:01:30") }));
+
+    let refresh = Intent { call: IntentCall::Refresh { revision: 1 }, cause: Cause::Refresh, ..intent("me", "10:51:30") };
+    let seen = settled().with(record().live(1, "10:00").edited(|it| (it.rotates, it.intent) = (true, Some(refresh)))).looked_at("10:50");
+    assert_eq!(plan(&seen, at("10:50")), Plan::Act(Act::Refresh { revision: 1, until: Some(at("10:51:30")) }));
 }
 
 #[test]

@@ -156,10 +156,12 @@ proptest! {
                 prop_assert!(seen.my_intent().is_some() && !seen.spent.intent_sent && seen.claim() == Claim::Ours && !record.is_some_and(|it| it.closed));
                 prop_assert!(matches!(seen.resource, Resource::Wanted(_)));
             }
-            Act::Refresh { revision } => {
+            Act::Refresh { revision, until } => {
                 let line = record.and_then(|record| record.live.as_ref());
                 prop_assert_eq!(line.map(|live| live.revision), Some(*revision));
-                prop_assert!(seen.my_intent().is_some() || !record.is_some_and(|record| record.rotates));
+                let intent = seen.my_intent().filter(|_| record.is_some_and(|record| record.rotates));
+                prop_assert_eq!(*until, intent.map(|intent| intent.until));
+                prop_assert!(until.is_some() || !record.is_some_and(|record| record.rotates));
             }
             Act::Release => {
                 let is_unwritable = seen.refused.contains_key(&Refused::Ledger) || matches!(seen.ledger, Ledger::Unusable(_));

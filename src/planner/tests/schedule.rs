@@ -187,7 +187,7 @@ fn a_call_is_due_at_the_gate_when_it_matters() {
     assert_eq!(deadline(&fresh, &issue, now), at("10:05"), "created and five minutes");
     let failed = fresh.clone().with(record().failed_issue(FailureClass::NotSent, "10:40", "10:42"));
     assert_eq!(deadline(&failed, &issue, now), at("10:47"), "the retry and five minutes");
-    assert_eq!(deadline(&settled(), &Act::Refresh { revision: 1 }, now), at("11:00"), "when the token ends");
+    assert_eq!(deadline(&settled(), &Act::Refresh { revision: 1, until: None }, now), at("11:00"), "when the token ends");
     assert_eq!(deadline(&settled(), &issue, now), at("11:00"), "a successor too");
     assert_eq!(deadline(&settled(), &issue, at("11:30")), at("11:00"), "after that whoever has waited longest comes first");
     let failing = settled().with(record().live(1, "10:00").failed_issue(FailureClass::NotSent, "11:20", "11:25"));

@@ -15,7 +15,7 @@ pub(super) fn in_words(act: &Act) -> String {
         Act::Claim => "Claim".into(),
         Act::Release => "Release".into(),
         Act::Issue { .. } => "Issue".into(),
-        Act::Refresh { revision } => format!("Refresh {revision}"),
+        Act::Refresh { revision, .. } => format!("Refresh {revision}"),
         Act::Revoke(Which::Revision(revision)) => format!("Revoke {revision}"),
         Act::Revoke(Which::InHand) => "Revoke from hand".into(),
         Act::Tell(notice) => format!("Tell {}", notice.news.as_str()),
