@@ -88,14 +88,17 @@ impl Model {
         }
     }
 
-    /// I2, when a refresh that is known to rotate brings a token. One that a suspect was counted for is lost, whoever has it.
+    /// I2, when a refresh that is known to rotate brings a token. One that a suspect was counted for, or that is excused, is lost, whoever has it.
     pub(crate) fn check_refresh(&mut self, state: &State, replica: usize, uid: u8, token: u8) {
         let in_hand = state.passes[1 - replica].and_then(|pass| match pass.seen.hand {
             Hand::Refreshed { of, rotated, .. } if pass.uid == uid && of.token == token => rotated,
             _ => None,
         });
         let tokens = state.world.refresh_tokens;
-        let is_not_lost = |token: u8| tokens[usize::from(token)].is_alive && tokens[usize::from(token)].cover != Cover::Suspect;
+        let is_not_lost = |token: u8| {
+            let token = tokens[usize::from(token)];
+            token.is_alive && !token.is_excused && token.cover != Cover::Suspect
+        };
         let is_of_intent = |token: &RefreshToken| token.uid == uid && token.cover == Cover::Intent;
         let intent_was_used = tokens.iter().any(is_of_intent) || state.world.tally.intended[usize::from(uid)] > 0;
         if intent_was_used || in_hand.is_some_and(is_not_lost) {
