@@ -49,6 +49,7 @@ fn histories(name: &str, kind: Kind, seeds: Range<u64>) -> Report {
                     total.judged += report.judged;
                     total.issues += report.issues;
                     total.suspects += report.suspects;
+                    total.unknown += report.unknown;
                     total.writes += report.writes;
                     total.violations.extend(violations);
                 }
@@ -57,8 +58,8 @@ fn histories(name: &str, kind: Kind, seeds: Range<u64>) -> Report {
     });
     let total = total.into_inner().expect("no history panics with it");
     println!(
-        "{name}: histories {seeds:?}, {} writes, {} issues, {} suspects; of {} looks {} found an expired token and {} none; at {} of them it had to be valid",
-        total.writes, total.issues, total.suspects, total.looks, total.expired, total.absent, total.judged
+        "{name}: histories {seeds:?}, {} writes, {} issues, {} suspects, {} unknown; of {} looks {} found an expired token and {} none; at {} of them it had to be valid",
+        total.writes, total.issues, total.suspects, total.unknown, total.looks, total.expired, total.absent, total.judged
     );
     assert!(
         total.violations.is_empty(),
@@ -66,6 +67,8 @@ fn histories(name: &str, kind: Kind, seeds: Range<u64>) -> Report {
         total.violations.len(),
         total.violations[..total.violations.len().min(20)].join("\n")
     );
+    let histories = seeds.end - seeds.start;
+    assert!(total.unknown <= histories / 20, "of {} tokens in {histories} histories nobody can know", total.unknown);
     assert!(total.judged > total.looks / 5, "{} of {} looks were judged: this shows too little", total.judged, total.looks);
     total
 }

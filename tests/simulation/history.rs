@@ -46,6 +46,8 @@ pub(crate) struct Report {
     pub(crate) judged: u64,
     pub(crate) issues: u64,
     pub(crate) suspects: u64,
+    /// Refresh tokens that live on and that nobody can know of.
+    pub(crate) unknown: u64,
     pub(crate) writes: u64,
     pub(crate) digest: u64,
     pub(crate) violations: Vec<String>,

@@ -87,7 +87,7 @@ impl History {
 
     /// Every token that is live is in a ledger, or counted as lost; and for each cause there was one line, and for each that was lost another issue.
     pub(crate) fn check_tokens(&mut self) {
-        let mut complaints = Vec::new();
+        let (mut complaints, mut unknown) = (Vec::new(), 0);
         {
             let inner = self.server.lock();
             let revoiceit = self.revoiceit.lock();
@@ -95,10 +95,14 @@ impl History {
             let known: Vec<String> = ledgers.flat_map(|record| refresh_tokens(&record)).collect();
             for wanted in &self.wanted {
                 let client = client_of(&wanted.name);
-                let is_forgotten = |(number, token): &(usize, &revoiceit::Refresh)| {
+                let is_missing = |(number, token): &(usize, &revoiceit::Refresh)| {
                     token.client == client && token.is_live && !known.contains(&format!("r-{number}"))
                 };
-                let forgotten = revoiceit.refresh.iter().enumerate().filter(is_forgotten).count() as u64;
+                let missing = revoiceit.refresh.iter().enumerate().filter(is_missing);
+                // While the predecessor lives on nothing tells of a token, if just the answer to the first refresh that rotates is lost.
+                let (accepted, forgotten): (Vec<_>, Vec<_>) = missing.partition(|(_, token)| self.kind.old_lives && token.is_unknown);
+                let (accepted, forgotten) = (accepted.len() as u64, forgotten.len() as u64);
+                unknown += accepted;
                 let counted = inner.witness.suspects.get(&client).copied().unwrap_or(0);
                 if forgotten > counted {
                     complaints.push(format!("{} has {forgotten} forgotten tokens, and {counted} counted as lost", wanted.name));
@@ -127,6 +131,7 @@ impl History {
                 }
             }
         }
+        self.report.unknown = unknown;
         self.complain(&complaints);
     }
 

@@ -63,6 +63,13 @@ pub(crate) struct Refresh {
     pub(crate) is_issued: bool,
     /// A refresh of it was answered with a failure, before it was revoked: a line that ends so may have another in its place.
     pub(crate) has_failed: bool,
+    /// When it was handed out, and in whose place.
+    at: Timestamp,
+    replaces: Option<usize>,
+    /// Since when it has been the line in use in a ledger that says that refreshes rotate.
+    pub(crate) rotates_since: Option<Timestamp>,
+    /// It came of a refresh before anybody knew that they rotate, nobody has been told of it, and no later refresh of the same token has shown it.
+    pub(crate) is_unknown: bool,
 }
 
 pub(crate) struct Access {
@@ -85,6 +92,16 @@ enum Done {
     Refreshed { access: String, rotated: Option<String> },
     Revoked(Revoked),
     Rejected,
+}
+
+impl Done {
+    /// The number of the refresh token that takes the place of another.
+    fn rotated(&self) -> Option<usize> {
+        match self {
+            Self::Refreshed { rotated, .. } => rotated.as_deref().and_then(number),
+            Self::Issued { .. } | Self::Revoked(_) | Self::Rejected => None,
+        }
+    }
 }
 
 impl Revoiceit {
@@ -127,6 +144,7 @@ impl Revoiceit {
         if chance(3) {
             return self.garbled(&call, done);
         }
+        self.lock().tell(done.rotated());
         Ok(done)
     }
 
@@ -146,6 +164,7 @@ impl Revoiceit {
             Done::Issued { refresh, .. } => fastrand::bool().then_some(refresh),
             Done::Refreshed { rotated, .. } => rotated.filter(|_| fastrand::bool()),
         };
+        self.lock().tell(refresh.as_deref().and_then(number));
         match (&refresh, call) {
             (None, _) => self.lock().count_lost(call),
             (Some(_), Call::Issue { client, .. }) => *self.lock().garbled.entry(client.clone()).or_default() += 1,
@@ -172,6 +191,10 @@ impl Inner {
                 Some(old) => {
                     let client = self.refresh[old].client.clone();
                     let new = self.rotates.then(|| self.hand_out_refresh(&client, false));
+                    if let Some(new) = new {
+                        let is_known = self.refresh[old].rotates_since.is_some_and(is_past);
+                        (self.refresh[new].replaces, self.refresh[new].is_unknown) = (Some(old), !is_known);
+                    }
                     if new.is_some() && !self.old_lives {
                         self.refresh[old].is_live = false;
                     }
@@ -191,13 +214,33 @@ impl Inner {
     }
 
     fn hand_out_refresh(&mut self, client: &str, is_issued: bool) -> usize {
-        self.refresh.push(Refresh { client: client.to_owned(), is_live: true, is_revoked: false, is_issued, has_failed: false });
+        self.refresh.push(Refresh {
+            client: client.to_owned(),
+            is_live: true,
+            is_revoked: false,
+            is_issued,
+            has_failed: false,
+            at: clock::truth(),
+            replaces: None,
+            rotates_since: None,
+            is_unknown: false,
+        });
         self.refresh.len() - 1
     }
 
     fn hand_out_access(&mut self, client: &str, refresh: usize) -> String {
         self.access.push(Access { client: client.to_owned(), refresh, expires_at: clock::truth() + LIFETIME });
         format!("a-{}", self.access.len() - 1)
+    }
+
+    /// This refresh token has come to an operator: then it knows that an earlier refresh of the same one, which had no answer, brought one too.
+    fn tell(&mut self, refresh: Option<usize>) {
+        let Some(number) = refresh else { return };
+        self.refresh[number].is_unknown = false;
+        let replaced = self.refresh[number].replaces;
+        for earlier in self.refresh[..number].iter_mut().filter(|token| token.replaces.is_some() && token.replaces == replaced) {
+            earlier.is_unknown &= !is_past(earlier.at);
+        }
     }
 
     fn count_lost(&mut self, call: &Call) {
@@ -238,6 +281,11 @@ impl Inner {
     pub(crate) fn access(&self, token: &str) -> Option<&Access> {
         self.access.get(number(token)?)
     }
+}
+
+/// So long ago that each operator has heard of it.
+fn is_past(time: Timestamp) -> bool {
+    clock::truth().duration_since(time) > SignedDuration::from_mins(2)
 }
 
 /// Tokens are `a-7` and `r-7`.

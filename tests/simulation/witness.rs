@@ -98,6 +98,9 @@ impl Witness {
         let client = client_of(now["resource"]["name"].as_str().expect("a name"));
         if let Some(line) = now["live"]["refresh"].as_str().and_then(number) {
             self.lines.entry(client.clone()).or_default().insert(line);
+            if now["rotates"] == true {
+                self.revoiceit.lock().refresh[line].rotates_since.get_or_insert_with(clock::truth);
+            }
             if ["refreshRejected", "refreshFailing"].contains(&now["intent"]["cause"].as_str().unwrap_or_default()) {
                 self.closed.entry(client.clone()).or_default().insert(line);
             }
