@@ -106,14 +106,19 @@ impl World {
 
     /// What is in all ledgers.
     pub(crate) async fn kept(&self) -> Result<String> {
-        let ledgers: Api<Secret> = Api::namespaced(self.client.clone(), &self.system);
-        let mut kept = String::new();
-        for ledger in ledgers.list(&ListParams::default()).await?.items {
-            for (_, value) in ledger.data.unwrap_or_default() {
-                kept.push_str(&String::from_utf8_lossy(&value.0));
-            }
-        }
-        Ok(kept)
+        Ok(self.kept_each().await?.concat())
+    }
+
+    /// What each Secret in the operator's namespace holds, as it is.
+    async fn kept_each(&self) -> Result<Vec<String>> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.system);
+        let values = secrets.list(&ListParams::default()).await?.items.into_iter().flat_map(|secret| secret.data.unwrap_or_default());
+        Ok(values.map(|(_, value)| String::from_utf8_lossy(&value.0).into_owned()).collect())
+    }
+
+    /// Every record.
+    pub(crate) async fn records(&self) -> Result<Vec<Value>> {
+        Ok(self.kept_each().await?.iter().filter_map(|value| serde_json::from_str(value).ok()).collect())
     }
 }
 

@@ -19,7 +19,7 @@ use revoiceit_harness::{
 };
 use revoiceit_operator::api::{RevoiceitCredential, names};
 use revoiceit_sandbox::{Call, Delivery, Fault, Line, RefreshState, RefreshToken, Rotation, TokenForm, Truth, UnixMillis};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
@@ -32,6 +32,8 @@ const LIFETIME: Duration = Duration::from_secs(180);
 /// No trouble lasts longer: a quarter of the lifetime is what a token has left when its refresh is due.
 const TROUBLE: u64 = 20;
 const CALM: Duration = Duration::from_secs(30);
+/// An intent stands for so long, if the operator that was to fold its answer has ended.
+const INTENT: Duration = Duration::from_secs(120);
 /// What was answered is in the ledger within this time, or its operator has ended and that was noticed, also when the API server is away.
 const IN_HAND: Duration = Duration::from_secs(TROUBLE + 40);
 
@@ -41,6 +43,8 @@ struct Soak {
     operators: [Option<Operator>; 2],
     /// What each pod has mounted: the token that it saw last.
     mounted: BTreeMap<String, String>,
+    /// The last intent that was seen in the ledger of each target.
+    intents: BTreeMap<String, Intent>,
     /// The other clients that resources were given, and whose they are.
     others: BTreeMap<String, String>,
     /// When an operator was killed, frozen, or found to have ended. What it had in hand by then may be lost.
@@ -56,6 +60,9 @@ struct Seen {
     looks: usize,
     /// Looks that found a token which was not valid any more.
     invalid: usize,
+    /// Looks that found such a one, and its successor had to wait: for the answer to a call whose operator had ended, [`INTENT`] long. That is most
+    /// of [`LIFETIME`], and of an hour's lifetime a small part.
+    waited: usize,
     troubles: BTreeMap<&'static str, usize>,
     edits: BTreeMap<&'static str, usize>,
     operators: usize,
@@ -81,6 +88,7 @@ async fn an_hour_of_trouble_loses_no_token() -> Result<()> {
         cluster,
         operators: [None, None],
         mounted: BTreeMap::new(),
+        intents: BTreeMap::new(),
         others: BTreeMap::new(),
         ends: Vec::new(),
         rotates: false,
@@ -155,6 +163,9 @@ impl Soak {
             if let Ok(Ok(list)) = tokio::time::timeout(Duration::from_secs(5), self.world.secrets().list(&targets)).await {
                 self.mounted = list.items.into_iter().filter_map(mounted).collect();
             }
+            if let Ok(Ok(records)) = tokio::time::timeout(Duration::from_secs(5), self.world.records()).await {
+                self.intents.extend(records.iter().flat_map(intents));
+            }
             self.look(&self.world.sandbox.truth());
             for operator in self.operators.iter().flatten() {
                 self.seen.memory = self.seen.memory.max(resident(operator).unwrap_or_default());
@@ -169,11 +180,19 @@ impl Soak {
             access.filter(|token| token.is_valid(truth.at)).map(|token| token.token.as_str()).collect();
         for (name, token) in &self.mounted {
             self.seen.looks += 1;
-            if !valid.contains(token.as_str()) {
-                self.seen.invalid += 1;
-                println!("{name} holds a token that is not valid");
+            if valid.contains(token.as_str()) {
+                continue;
             }
+            let waits = self.intents.get(name).is_some_and(|intent| self.is_waited_for(intent, truth.at));
+            *(if waits { &mut self.seen.waited } else { &mut self.seen.invalid }) += 1;
+            println!("{name} holds a token that is not valid{}", if waits { ", while it waits for an answer" } else { "" });
         }
+    }
+
+    /// Whether an operator ended while this intent was out, so that nothing could be sent before it ran out, and that was just now.
+    fn is_waited_for(&self, intent: &Intent, now: UnixMillis) -> bool {
+        let was_cut_off = |end: &UnixMillis| *end <= intent.seen_at && *end <= intent.until && intent.until.since(*end) <= INTENT;
+        self.ends.iter().any(was_cut_off) && now.since(intent.until) <= IN_HAND
     }
 
     /// Something goes wrong for some seconds, and is well again.
@@ -316,6 +335,7 @@ impl Soak {
         .await?;
         self.nothing_is_forgotten("")?;
         ensure!(self.seen.invalid == 0, "{} looks of {} found a token that was not valid", self.seen.invalid, self.seen.looks);
+        ensure!(self.seen.waited * 100 < self.seen.looks, "{} looks of {} had to wait", self.seen.waited, self.seen.looks);
         let is_rotated = |line: &Line| line.refresh.iter().any(|token| token.state == RefreshState::RotatedOut);
         let rotated = self.world.sandbox.truth().lines.iter().filter(|line| is_rotated(line)).count();
         ensure!(rotated > RESOURCES / 2, "only {rotated} lines have rotated");
@@ -356,6 +376,21 @@ impl Soak {
         let own = client.strip_suffix(&format!("-of-{}", self.world.tenant)).unwrap_or(client);
         self.others.get(client).map_or(own, String::as_str)
     }
+}
+
+/// What a ledger said when it was read.
+struct Intent {
+    until: UnixMillis,
+    seen_at: UnixMillis,
+}
+
+/// The intent in a record, for each target that is listed there.
+fn intents(record: &Value) -> Vec<(String, Intent)> {
+    let until = record["intent"]["until"].as_str().and_then(|until| until.parse::<jiff::Timestamp>().ok());
+    let Some(until) = until.and_then(|until| u64::try_from(until.as_millisecond()).ok()) else { return Vec::new() };
+    let targets = record["targets"].as_array().into_iter().flatten();
+    let names = targets.filter_map(|target| target["name"].as_str());
+    names.map(|name| (name.to_owned(), Intent { until: UnixMillis(until), seen_at: UnixMillis::now() })).collect()
 }
 
 impl Seen {
