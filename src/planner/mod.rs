@@ -10,6 +10,7 @@ mod fold;
 mod hand;
 mod notice;
 mod observed;
+mod obstacle;
 mod plan;
 mod policy;
 mod record;
