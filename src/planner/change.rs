@@ -189,7 +189,8 @@ impl Record {
         self.rotates |= refreshed.rotated.is_some();
         // An access token of any other revision was saved after the one that was refreshed, so it is the newer one. One of another line with
         // this revision came back with a backup, and has a refresh of its own.
-        let Some(mut live) = self.live.take_if(|live| live.is(of) && !seen.spent.hand_doomed) else {
+        let may_be_revoked = seen.spent.hand_doomed && refreshed.rotated.is_some();
+        let Some(mut live) = self.live.take_if(|live| live.is(of) && !may_be_revoked) else {
             if let Some(token) = &refreshed.rotated {
                 let revision = self.take_revision();
                 self.retire(revision, token.clone(), now, worked_at(seen, sent_at));

@@ -32,6 +32,10 @@ pub fn fold(seen: Observed, came: Came) -> Observed {
     if seen.record().is_some_and(|record| seen.hand.is_settled_in(record, &seen.me)) {
         seen.hand = Hand::Nothing;
     }
+    if seen.hand.is_empty() {
+        // What comes into it next has nothing to do with what was.
+        (seen.spent.hand_kept, seen.spent.hand_doomed) = (false, false);
+    }
     seen
 }
 
@@ -89,10 +93,7 @@ fn take(seen: &mut Observed, sent_at: Timestamp, answer: Answer) {
             let tries = tries(seen, revision).saturating_add(1);
             seen.hand = Hand::NotEnded { token, tries, retry_after: retry_after(&failure), refused: failure == Failure::Rejected, sent_at };
         }
-        Answer::Revoke(Which::InHand, Ok(_)) => {
-            seen.hand = Hand::Nothing;
-            (seen.spent.hand_kept, seen.spent.hand_doomed) = (false, false);
-        }
+        Answer::Revoke(Which::InHand, Ok(_)) => seen.hand = Hand::Nothing,
         Answer::Revoke(Which::InHand, Err(_)) => (seen.spent.hand_kept, seen.spent.hand_doomed) = (true, true),
     }
 }

@@ -6,7 +6,7 @@ use super::{
     outcomes::{FAILURES, answered, failure, issuing, next, refreshing},
 };
 use crate::{
-    planner::{Answer, Came, FailureClass, Hand, Observed, Retiring, Sight, Suspects, Which, fold},
+    planner::{Answer, Came, Change, FailureClass, Hand, Observed, Retiring, Sight, Suspects, Which, fold, revised},
     revoiceit::{Failure, Revoked},
 };
 
@@ -108,7 +108,11 @@ fn revoked_from_hand_nothing_is_left_to_be_saved() {
     }
     for class in FAILURES {
         let kept = fold(granted.clone(), answer(Err(failure(class))));
-        assert_eq!((kept.hand, kept.spent.hand_kept), (granted.hand.clone(), true), "{class:?}");
+        assert_eq!((&kept.hand, kept.spent.hand_kept), (&granted.hand, true), "{class:?}");
+        // Saved after all: what comes into the hand next was never to be revoked.
+        let saved = ledger(revised(&kept, &Change::Fold { now: at("10:00"), close: false }));
+        let saved = fold(kept, Came::Saw(Sight::Ledger(saved)));
+        assert_eq!((saved.hand, saved.spent.hand_kept, saved.spent.hand_doomed), (Hand::Nothing, false, false), "{class:?}");
     }
 }
 
