@@ -18,7 +18,7 @@ use super::{
 use crate::api::{Reason, RevoiceitCredential, names};
 
 /// In this order; the first that wants something has its way.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     leave_alone,
     count_lost_ledger,
     begin_anew_after_closing,
@@ -28,6 +28,7 @@ const STEPS: [Step; 15] = [
     leave_old_names,
     shorten,
     look_at_credentials,
+    withdraw_what_has_run_out,
     make_room,
     issue,
     refresh,
@@ -159,6 +160,12 @@ fn look_at_credentials(v: &View) -> Option<Plan> {
     let Source::Unread { version } = &v.seen.source else { return None };
     let is_known = v.live().is_some_and(|live| live.source_version.as_ref() == Some(version));
     (!is_known && !v.spec()?.suspend && !issues_whatever_the_pair_is(v)).then_some(Plan::Act(Act::Look))
+}
+
+/// It came too late to be sent. What is still wanted is written down anew.
+fn withdraw_what_has_run_out(v: &View) -> Option<Plan> {
+    v.my_unsent_intent().filter(|intent| intent.until <= v.now)?;
+    withdraw(v)
 }
 
 /// A glance is enough to queue for a permit: the look that follows it reads the pair.

@@ -35,6 +35,20 @@ fn a_call_is_made_on_an_intent_of_ones_own_and_no_later_than_it_says() {
     assert_eq!(plan(&seen, at("10:50")), Plan::Act(Act::Refresh { revision: 1, until: Some(at("10:51:30")) }));
 }
 
+/// Whoever waits for its answer counts it as lost from then on.
+#[test]
+fn an_intent_that_ran_out_before_its_call_was_sent_is_written_anew() {
+    let mut story = Story::of(credential());
+    story.before("Claim", |it| it.now = at("10:02"));
+    assert_eq!(story.pass()[2..9], ["Save Intend First", "Claim", "Look", "Save Withdraw", "Save Intend First", "Issue", "Save Fold"]);
+    assert_eq!((story.record().suspects.lost, story.record().next_issue), (0, at("10:17")), "and it has cost one issue");
+
+    let mut story = Story::of(credential().claimed()).with(record().live(1, "10:00").edited(|it| it.rotates = true));
+    story.rotates = true;
+    story.at("10:50").before("Save Intend", |it| it.now = at("10:52"));
+    assert_eq!(story.pass()[..6], ["Look", "Save Intend Refresh 1", "Look", "Save Withdraw", "Save Intend Refresh 1", "Refresh 1"]);
+}
+
 #[test]
 fn the_answer_to_anothers_intent_is_waited_for_and_then_taken_for_lost() {
     let mut story = Story::of(credential().claimed()).with(record().intent("another", "10:01"));
