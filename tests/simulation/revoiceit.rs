@@ -202,8 +202,14 @@ impl Inner {
                     Done::Refreshed { access, rotated: new.map(|new| format!("r-{new}")) }
                 }
             },
-            Call::Revoke(token) => match number(&token).filter(|number| self.refresh[*number].is_live) {
-                None => Done::Revoked(Revoked::Unknown),
+            Call::Revoke(ref token) => match number(token).filter(|number| self.refresh[*number].is_live) {
+                None => {
+                    // Another operator's revocation may have ended it, and nobody has said so yet.
+                    if number(token).is_some_and(|number| self.refresh[number].is_revoked) {
+                        self.count_lost(&call);
+                    }
+                    Done::Revoked(Revoked::Unknown)
+                }
                 Some(number) => {
                     let token = &mut self.refresh[number];
                     (token.is_live, token.is_revoked) = (false, true);
