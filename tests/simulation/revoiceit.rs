@@ -70,6 +70,8 @@ pub(crate) struct Refresh {
     pub(crate) rotates_since: Option<Timestamp>,
     /// It came of a refresh before anybody knew that they rotate, nobody has been told of it, and no later refresh of the same token has shown it.
     pub(crate) is_unknown: bool,
+    /// A refresh of it has brought another that came to an operator.
+    has_shown_one: bool,
 }
 
 pub(crate) struct Access {
@@ -230,6 +232,7 @@ impl Inner {
             replaces: None,
             rotates_since: None,
             is_unknown: false,
+            has_shown_one: false,
         });
         self.refresh.len() - 1
     }
@@ -239,13 +242,17 @@ impl Inner {
         format!("a-{}", self.access.len() - 1)
     }
 
-    /// This refresh token has come to an operator: then it knows that an earlier refresh of the same one, which had no answer, brought one too.
+    /// This refresh token has come to an operator: then it knows that earlier refreshes of the same one, which had no answer, brought another too,
+    /// and counts one.
     fn tell(&mut self, refresh: Option<usize>) {
         let Some(number) = refresh else { return };
         self.refresh[number].is_unknown = false;
-        let replaced = self.refresh[number].replaces;
-        for earlier in self.refresh[..number].iter_mut().filter(|token| token.replaces.is_some() && token.replaces == replaced) {
-            earlier.is_unknown &= !is_past(earlier.at);
+        let Some(replaced) = self.refresh[number].replaces else { return };
+        let is_earlier = |token: &&mut Refresh| token.is_unknown && is_past(token.at) && token.replaces == Some(replaced);
+        if !std::mem::replace(&mut self.refresh[replaced].has_shown_one, true)
+            && let Some(earlier) = self.refresh[..number].iter_mut().rfind(is_earlier)
+        {
+            earlier.is_unknown = false;
         }
     }
 
