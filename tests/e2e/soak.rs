@@ -4,6 +4,8 @@
 //! SOAK_MINUTES=60 cargo test --test e2e soak:: -- --ignored --nocapture
 //! ```
 
+mod forgotten;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
@@ -18,7 +20,7 @@ use revoiceit_harness::{
     wait::{GENEROUS, eventually},
 };
 use revoiceit_operator::api::{RevoiceitCredential, names};
-use revoiceit_sandbox::{Call, Delivery, Fault, Line, RefreshState, RefreshToken, Rotation, TokenForm, Truth, UnixMillis};
+use revoiceit_sandbox::{Call, Fault, Line, RefreshState, Rotation, TokenForm, Truth, UnixMillis};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -342,39 +344,6 @@ impl Soak {
         ensure!(self.seen.troubles.len() > 3 && self.world.sandbox.count(Call::Refresh, 0) > RESOURCES, "too little has happened");
         let running: Vec<&Operator> = self.operators.iter().flatten().filter(|operator| operator.process.is_running()).collect();
         self.world.no_secret_is_told(&running).await
-    }
-}
-
-impl Soak {
-    /// No more tokens live outside of the ledgers than each resource has said of itself; and none of them had come through, but to an operator
-    /// that ended with it in hand.
-    fn nothing_is_forgotten(&self, kept: &str) -> Result<()> {
-        let truth = self.world.sandbox.truth();
-        let mut missing: BTreeMap<&str, Vec<&RefreshToken>> = BTreeMap::new();
-        for line in &truth.lines {
-            let live = line.refresh.iter().filter(|token| token.state == RefreshState::Live);
-            let lost = live.filter(|token| !kept.contains(&token.token));
-            missing.entry(self.resource_of(&line.client)).or_default().extend(lost);
-        }
-        for (name, missing) in missing {
-            let suspected = self.seen.suspected.get(name).copied().unwrap_or_default();
-            ensure!(missing.len() <= usize::try_from(suspected)?, "{name}: {} tokens are lost, {suspected} suspected", missing.len());
-            let came_through = missing.iter().filter(|token| token.delivery == Delivery::Delivered);
-            let forgotten = came_through.filter(|token| !self.ended_within(token.issued_at, IN_HAND)).count();
-            ensure!(forgotten == 0, "{name}: {forgotten} tokens were answered and forgotten");
-        }
-        Ok(())
-    }
-
-    /// Whether an operator ended within this time after that.
-    fn ended_within(&self, after: UnixMillis, time: Duration) -> bool {
-        self.ends.iter().any(|end| *end >= after && end.since(after) <= time)
-    }
-
-    /// The resource that a client is of.
-    fn resource_of<'a>(&'a self, client: &'a str) -> &'a str {
-        let own = client.strip_suffix(&format!("-of-{}", self.world.tenant)).unwrap_or(client);
-        self.others.get(client).map_or(own, String::as_str)
     }
 }
 

@@ -115,7 +115,7 @@ impl History {
                 let of = |tokens: &HashMap<String, HashSet<usize>>, is_meant: fn(&revoiceit::Refresh) -> bool| {
                     tokens.get(&client).into_iter().flatten().filter(|number| is_meant(&revoiceit.refresh[**number])).count() as u32
                 };
-                let lines = of(&inner.witness.lines, |token| token.is_issued);
+                let lines = of(&inner.witness.lines, |token| token.replaces.is_none());
                 // A line is a cause for another if Revoiceit answered its refreshes with failures, whatever the operator says.
                 let causes = wanted.causes + of(&inner.witness.closed, |token| token.has_failed);
                 let garbled = revoiceit.garbled.get(&client).copied().unwrap_or(0);

@@ -59,13 +59,12 @@ pub(crate) struct Refresh {
     pub(crate) client: String,
     pub(crate) is_live: bool,
     pub(crate) is_revoked: bool,
-    /// It came of an issue, and not of a refresh.
-    pub(crate) is_issued: bool,
     /// A refresh of it was answered with a failure, before it was revoked: a line that ends so may have another in its place.
     pub(crate) has_failed: bool,
-    /// When it was handed out, and in whose place.
+    /// When it was handed out.
     at: Timestamp,
-    replaces: Option<usize>,
+    /// In whose place: of an issue, in nobody's.
+    pub(crate) replaces: Option<usize>,
     /// Since when it has been the line in use in a ledger that says that refreshes rotate.
     pub(crate) rotates_since: Option<Timestamp>,
     /// It came of a refresh before anybody knew that they rotate, nobody has been told of it, and no later refresh of the same token has shown it.
@@ -181,7 +180,7 @@ impl Inner {
         match call {
             Call::Issue { client, secret } if self.secrets.get(&client) == Some(&secret) => {
                 *self.issues.entry(client.clone()).or_default() += 1;
-                let refresh = self.hand_out_refresh(&client, true);
+                let refresh = self.hand_out_refresh(&client, None);
                 Done::Issued { access: self.hand_out_access(&client, refresh), refresh: format!("r-{refresh}") }
             }
             Call::Issue { .. } => Done::Rejected,
@@ -192,11 +191,7 @@ impl Inner {
                 }
                 Some(old) => {
                     let client = self.refresh[old].client.clone();
-                    let new = self.rotates.then(|| self.hand_out_refresh(&client, false));
-                    if let Some(new) = new {
-                        let is_known = self.refresh[old].rotates_since.is_some_and(is_past);
-                        (self.refresh[new].replaces, self.refresh[new].is_unknown) = (Some(old), !is_known);
-                    }
+                    let new = self.rotates.then(|| self.hand_out_refresh(&client, Some(old)));
                     if new.is_some() && !self.old_lives {
                         self.refresh[old].is_live = false;
                     }
@@ -221,17 +216,17 @@ impl Inner {
         }
     }
 
-    fn hand_out_refresh(&mut self, client: &str, is_issued: bool) -> usize {
+    fn hand_out_refresh(&mut self, client: &str, replaces: Option<usize>) -> usize {
+        let is_unknown = replaces.is_some_and(|old| !self.refresh[old].rotates_since.is_some_and(is_past));
         self.refresh.push(Refresh {
             client: client.to_owned(),
             is_live: true,
             is_revoked: false,
-            is_issued,
             has_failed: false,
             at: clock::truth(),
-            replaces: None,
+            replaces,
             rotates_since: None,
-            is_unknown: false,
+            is_unknown,
             has_shown_one: false,
         });
         self.refresh.len() - 1
